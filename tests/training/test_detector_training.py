@@ -49,6 +49,7 @@ def made(tmp_path_factory):
         more_devices=0.0,
     )
     simulate(recipe, root, report=SILENT)
+    packed_scenes((str(root),), 1, SILENT)
     return root
 
 
