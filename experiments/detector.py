@@ -20,7 +20,7 @@ from typing import Any
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
-from bagscan.detector.scored_bags import ScoredBag, score_set
+from bagscan.detector.scored_bags import ScoredBag, score_dataset
 from bagscan.detector.thresholds import Thresholds
 from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
@@ -55,7 +55,7 @@ def main() -> None:
     calibrate_detector(experiment.sets, folder, arguments.max_fpr, print)
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = score_set(arguments.test, usable, "test")
+    bags = score_dataset(arguments.test, usable, "test")
     record = figures(bags, usable.thresholds)
     print(detector_summary(record))
     crops = arguments.crops

@@ -58,7 +58,7 @@ def _classify(
     """Return the sheet that a bag belongs to and its picture; (None, None) for a correct CLEAR."""
     names = list(record["views"])
     views = [read_scan(root / "raw" / f"{record['id']}_{name}.tif").views[0] for name in names]
-    bag = detector.look(views)
+    bag = detector.run_views(views)
     seen, scores = bag.views, region_scores(bag, detector.thresholds)
     flagged = [
         np.isin(view.regions.labels, np.flatnonzero(view_scores >= FLAGGED))

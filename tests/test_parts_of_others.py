@@ -40,17 +40,17 @@ class Means(MapEncoder):
         super().__init__()
         self.config, self.dim = config, config.channels
         self.scale = torch.nn.Parameter(torch.ones(()))
-    is_exported = True
+    is_exportable = True
     def maps(self, image):
         return self.scale * image
-    def described(self, maps, regions, chosen):
+    def describe_maps(self, maps, regions, chosen):
         labels = hard_labels(*regions) if isinstance(regions, tuple) else regions
         rows = [maps[i][:, labels[i] == k].mean(1) for i, k in chosen.tolist()]
         return torch.stack(rows) if rows else maps.new_zeros(0, self.dim)
-    def in_context(self, means):
+    def describe_means(self, means):
         return means
     def forward(self, image, regions, chosen):
-        return self.described(self.maps(image), regions, chosen)
+        return self.describe_maps(self.maps(image), regions, chosen)
 build, tiny = Means, Config
 '''
 SCORER = '''
@@ -64,7 +64,7 @@ class Config:
     dim: int = 3
     classes: tuple[str, ...] = ("anomaly",)
 class Plane(OddsScorer):
-    is_exported = True
+    is_exportable = True
     def __init__(self, config):
         super().__init__()
         self.config, self.line = config, torch.nn.Linear(config.dim, 2)

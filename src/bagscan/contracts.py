@@ -38,11 +38,11 @@ class Regioner(nn.Module, ABC):
         Args:
             view: the view.
             n_superpixels: approximate number of superpixels; None for the regioner's default.
-                Regioners of other regions ignore it.
+                Regioners that do not produce superpixels ignore it.
         """
 
     @property
-    def cutter(self) -> Regioner:
+    def segmenter(self) -> Regioner:
         """Regioner that segments the view: self, unless this regioner is limited to found items."""
         return self
 
@@ -55,14 +55,14 @@ class Regioner(nn.Module, ABC):
     def graphs(self) -> tuple[str, ...] | None:
         """Names of the exported graphs for segmentation; None if it cannot be exported.
 
-        The kernel that all runtimes share is not a graph.
+        Segmentation code that all runtimes share is not exported.
         """
         return None
 
     @property
     def is_soft(self) -> bool:
         """True if gradients pass through the regioner, so that joint training can train it."""
-        return isinstance(self.cutter, SoftRegioner)
+        return isinstance(self.segmenter, SoftRegioner)
 
 
 class Finder(Regioner):
@@ -123,17 +123,17 @@ class Encoder(nn.Module, ABC):
     Attributes:
         config: frozen dataclass.
         dim: length of a description.
-        draws: True if the cost grows with the number of regions, so that training encodes only a
-            balanced sample of them.
+        samples_regions: True if the cost grows with the number of regions, so that training
+            encodes only a balanced sample of them.
     """
 
     config: Any
     dim: int
-    draws: bool = False
+    samples_regions: bool = False
 
     @property
-    def is_exported(self) -> bool:
-        """True if ``maps`` and ``in_context`` of a :class:`MapEncoder` can be exported."""
+    def is_exportable(self) -> bool:
+        """True if ``maps`` and ``describe_means`` of a :class:`MapEncoder` can be exported."""
         return False
 
     @abstractmethod
@@ -154,7 +154,7 @@ class Encoder(nn.Module, ABC):
 class MapEncoder(Encoder):
     """Encoder that describes regions by means of feature maps.
 
-    The maps are computed in a single pass, and the means in any runtime.
+    One pass computes the maps; any runtime can average them over regions.
     """
 
     @abstractmethod
@@ -162,11 +162,11 @@ class MapEncoder(Encoder):
         """Compute (B, D, h, w) feature maps of (B, C, H, W) normalised images."""
 
     @abstractmethod
-    def described(self, maps: Tensor, regions: SoftOrHard, chosen: Tensor) -> Tensor:
-        """Return (M, dim) descriptions from maps. For the arguments see :meth:`Encoder.forward`."""
+    def describe_maps(self, maps: Tensor, regions: SoftOrHard, chosen: Tensor) -> Tensor:
+        """Return (M, dim) descriptions from maps; for the arguments see :meth:`Encoder.forward`."""
 
     @abstractmethod
-    def in_context(self, means: Tensor) -> Tensor:
+    def describe_means(self, means: Tensor) -> Tensor:
         """Convert (n, D) means of maps in the regions of one view to (n, dim) descriptions."""
 
 
@@ -175,11 +175,11 @@ class Scorer(nn.Module, ABC):
 
     Attributes:
         config: frozen dataclass.
-        is_exported: True if :meth:`score` can be exported to a graph.
+        is_exportable: True if :meth:`score` can be exported to a graph.
     """
 
     config: Any
-    is_exported: bool = False
+    is_exportable: bool = False
 
     @abstractmethod
     def score(self, embeddings: Tensor) -> Tensor:
@@ -202,11 +202,11 @@ class ClassScorer(Scorer):
     """Scorer of several anomaly classes, ``config.classes``."""
 
     @abstractmethod
-    def by_class(self, embeddings: Tensor) -> Tensor:
+    def class_scores(self, embeddings: Tensor) -> Tensor:
         """Return (n, classes) scores in [0, 1] for (n, dim) descriptions."""
 
     @property
-    def learnt(self) -> nn.Module:
+    def trainable_head(self) -> nn.Module:
         """Submodule that is trained with the encoder."""
         return self
 

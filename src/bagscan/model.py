@@ -116,9 +116,9 @@ class Model(nn.Module):
 
         If the regioner changes, the model has no operating point, as in :meth:`with_regioner`.
         """
-        if self.regioner.cutter is self.regioner:
+        if self.regioner.segmenter is self.regioner:
             return self
-        return self._with_regioner(self.regioner.cutter, self.config.regioner["parts"])
+        return self._with_regioner(self.regioner.segmenter, self.config.regioner["parts"])
 
     def _with_regioner(self, regioner: Regioner, settings: dict[str, Any]) -> Model:
         model = copy.copy(self)
@@ -195,7 +195,7 @@ class Model(nn.Module):
             return image.new_zeros(0, self.encoder.dim)
         if isinstance(self.encoder, MapEncoder):  # all runtimes share the kernel of the means
             means = region_means(_channels_last(self.encoder.maps(image))[0], regions)
-            return self.encoder.in_context(torch.from_numpy(means).to(self.device))
+            return self.encoder.describe_means(torch.from_numpy(means).to(self.device))
         indices, zeros = torch.arange(regions.n), torch.zeros(regions.n, dtype=torch.long)
         if regions.labels.ndim == 3:  # overlapping instances: each is region 0 of its own image
             labels = torch.tensor(regions.labels).long() - 1
@@ -227,7 +227,7 @@ class Model(nn.Module):
     @torch.no_grad()
     def score_means(self, means: np.ndarray) -> np.ndarray:
         """Return the (n,) uncalibrated scores of (n, D) means of feature maps in regions."""
-        embeddings = self.of_maps.in_context(torch.from_numpy(means).to(self.device))
+        embeddings = self.of_maps.describe_means(torch.from_numpy(means).to(self.device))
         return np.asarray(self.scorer.score(embeddings).float().cpu().numpy())
 
     @torch.no_grad()

@@ -29,8 +29,8 @@ class Screener:
 
     Args:
         model: the model.
-        threshold: overrides the threshold of the operating point. The expected false-positive
-            rate then does not apply.
+        threshold: overrides the threshold of the operating point. The operating point's
+            false-positive rate then no longer applies.
 
     Raises:
         ModelError: the model has no operating point yet.
@@ -40,7 +40,7 @@ class Screener:
         if model.operating_point is None:
             raise ModelError(
                 "the model has no operating point; "
-                "run bagscan calibrate CONFIG --model FOLDER --max-fpr 0.05"
+                "run bagscan calibrate CONFIG --model DIR --level scan --max-fpr 0.1"
             )
         self.model = model
         self.point = (
@@ -56,17 +56,17 @@ class Screener:
         folder: str | Path,
         threshold: float | None = None,
         runtime: str | None = None,
-        late: bool = False,
+        lazy: bool = False,
     ) -> Screener:
         """Load a model folder. For other arguments see :func:`bagscan.runtime.load.load_model`."""
-        return cls(load_model(folder, runtime, late), threshold)
+        return cls(load_model(folder, runtime, lazy), threshold)
 
     @property
     def runtime(self) -> str:
         """Name and version of the runtime."""
         return runtime_of(self.model)
 
-    def takes(self, scan: Scan) -> bool:
+    def accepts(self, scan: Scan) -> bool:
         """Return True if the scan has the channels of the model."""
         try:
             self.model.config.input.select(scan.views[0])
@@ -75,11 +75,11 @@ class Screener:
         return True
 
     def screen(self, scan: Scan) -> Report:
-        """Screen all views of a scan. A faulty scan never raises an error.
+        """Screen all views of a scan. Errors of the model become reasons, not exceptions.
 
         Returns:
-            A report: ``ALARM`` with findings, ``CLEAR`` without findings, or ``REVIEW`` with the
-            reasons if a view could not be screened.
+            A report: ``REVIEW`` with the reasons if any view could not be screened, otherwise
+            ``ALARM`` if there is a finding, otherwise ``CLEAR``.
         """
         with self.model.inference_mode():
             return self._screen(scan)
@@ -119,7 +119,7 @@ class Screener:
         )
 
     def _check_input(self, view: View) -> list[Reason]:
-        """Check the channels of a view, and its size after scaling to working size."""
+        """Check the channels of a view, and its size after resizing for the model."""
         try:
             self.model.config.input.select(view)
         except ModelError as error:
@@ -134,22 +134,22 @@ class Screener:
     def _examine(
         self, views: list[View], reasons: list[Reason], notes: list[str]
     ) -> list[tuple[View, np.ndarray, np.ndarray]]:
-        """Return labels and scores of the views of one bag; add a reason for each other view."""
+        """Return labels and scores of the views of one bag; add a reason for each failed view."""
         examined = []
         for view, labels, scores in self._run_model(views, self.model, reasons):
-            if not len(scores):  # no item was found, so no pixel was examined
+            if not len(scores):  # no device was found, so nothing was scored
                 for _, labels_everywhere, scores_everywhere in self._run_model(
                     [view], self.model.everywhere(), reasons
                 ):
                     labels, scores = labels_everywhere, scores_everywhere
-                note = "no item was found; the whole view was examined"
+                note = "no device was found; the whole view was scored"
                 notes.append(in_view(view.view_id, note))
             elif len(scores) == 1 and self.model.config.regioner["name"] == DETECTOR:
-                # All pixels outside devices are a single region.
+                # Without devices, the detector merges all unflagged regions into one.
                 note = "no device was found; the view was scored by the anomaly map only"
                 notes.append(in_view(view.view_id, note))
             if not len(scores):
-                text = "the model found no item, and it examines only items"
+                text = "the model found no device, and it scores devices only"
                 reasons.append(Reason(ReasonCode.NOTHING_EXAMINED, in_view(view.view_id, text)))
             elif not np.isfinite(scores).all():
                 text = "the model returned scores that are not finite"
@@ -161,7 +161,7 @@ class Screener:
     def _run_model(
         self, views: list[View], model: UsableModel, reasons: list[Reason]
     ) -> list[tuple[View, np.ndarray, np.ndarray]]:
-        """Examine the views of one bag together or, after an error, one at a time."""
+        """Run the model on the views of one bag or, after an error, on one at a time."""
         try:
             outputs = model.examine(views)
             return [(view, *output) for view, output in zip(views, outputs, strict=True)]
@@ -197,13 +197,13 @@ class Screener:
         return findings
 
     def _expected_fpr(self, score: float) -> float | None:
-        """Return the fraction of benign calibration segments with this score or above."""
+        """Return the share of benign calibration regions with this score or above."""
         n = len(self._benign)
         return float((n - np.searchsorted(self._benign, score)) / n) if n else None
 
 
 def _benign_scores(about: Mapping[str, Any]) -> np.ndarray:
-    """Return the sorted scores of benign calibration segments; empty if the model has none.
+    """Return the sorted quantiles of benign calibration scores; empty if the model has none.
 
     Raises:
         ModelError: the values are not scores.

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bagscan.backbones import create_backbone
-from bagscan.detector.depthwise import quicken
+from bagscan.detector.depthwise import use_fast_depthwise
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -18,7 +18,7 @@ def test_fast_depthwise_gradients_are_those_of_torch(kernel, stride, size, threa
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     torch.manual_seed(0)
     plain = nn.Conv2d(8, 8, kernel, stride, kernel // 2, groups=8)
-    quick = quicken(nn.Sequential(copy.deepcopy(plain)))
+    quick = use_fast_depthwise(nn.Sequential(copy.deepcopy(plain)))
     x = torch.randn(3, 8, size, size + 2)
     grads = []
     for net in (plain, quick):
@@ -33,7 +33,7 @@ def test_fast_depthwise_gradients_are_those_of_torch(kernel, stride, size, threa
 def test_a_backbone_learns_the_same_with_them():
     torch.manual_seed(0)
     plain, _, _ = create_backbone("test_efficientnet", 4)
-    quick = quicken(copy.deepcopy(plain))
+    quick = use_fast_depthwise(copy.deepcopy(plain))
     x = torch.randn(2, 4, 64, 64)
     for net in (plain, quick):
         sum(m.square().mean() for m in net(x)).backward()
@@ -45,10 +45,10 @@ def test_a_backbone_learns_the_same_with_them():
 NO_LAYER = """
 import numba, openvino, torch
 from bagscan.backbones import create_backbone
-from bagscan.detector.depthwise import quicken
+from bagscan.detector.depthwise import use_fast_depthwise
 openvino.Core()
 torch.set_num_threads(2)
-conv = quicken(torch.nn.Conv2d(4, 4, 5, padding=2, groups=4))
+conv = use_fast_depthwise(torch.nn.Conv2d(4, 4, 5, padding=2, groups=4))
 conv(torch.randn(2, 4, 8, 8)).sum().backward()
 try:
     print(numba.threading_layer())

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from bagscan.datasets.packed import NONE, PackedView
+from bagscan.datasets.packed import EMPTY, PackedView
 from bagscan.detector.features import (
     COLOUR_SCALE,
     HIGH_SCALE,
     LOW_SCALE,
-    RATIO_OF_NOTHING,
+    RATIO_OF_AIR,
     RATIO_SCALE,
     Z_SCALE,
     features,
@@ -26,7 +26,7 @@ def test_air_is_nothing_and_known_depths_are_themselves():
         :, 0, 0
     ]
     assert found == pytest.approx(
-        [LOW_SCALE, 0.5 * HIGH_SCALE, (2.0 - RATIO_OF_NOTHING) * RATIO_SCALE, 12 * Z_SCALE],
+        [LOW_SCALE, 0.5 * HIGH_SCALE, (2.0 - RATIO_OF_AIR) * RATIO_SCALE, 12 * Z_SCALE],
         rel=1e-5,
     )
 
@@ -52,7 +52,7 @@ def view():
     labels = np.zeros((2, 64, 96), np.uint16)
     labels[:, 15:50, 20:75] = 1
     labels[1, 25:35, 35:50] = 2
-    sets = np.full((3, 24), NONE, np.uint8)
+    sets = np.full((3, 24), EMPTY, np.uint8)
     sets[1, :2] = (0, 112)
     sets[2, :3] = (0, 1, 112)
     points = np.argwhere(labels[1] == 2).astype(np.uint16)

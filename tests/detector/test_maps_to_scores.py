@@ -9,7 +9,7 @@ from bagscan.core import Regions
 from bagscan.detector.deciding import devices_of, region_scores
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
 from bagscan.detector.exported import _merge_background
-from bagscan.detector.inference import SeenBag, SeenView
+from bagscan.detector.inference import BagResult, ViewResult
 from bagscan.detector.thresholds import Pairing, Thresholds
 
 
@@ -59,22 +59,22 @@ def test_devices_are_matched_by_where_they_lie_along_the_belt():
     assert match_views(first[:1], second[:1]) == [(0, None), (None, 0)]
 
 
-def seen(logits, heights, device_of, devices=None):
+def seen(logits, region_logits, device_of, devices=None):
     devices = devices if devices is not None else [FoundDevice(0, square(2, 2), 0.9)] * len(logits)
-    n = len(heights)
-    return SeenView(
+    n = len(region_logits)
+    return ViewResult(
         np.zeros((24, 30), np.float32),
         tuple(devices),
         np.array(logits, np.float32),
         Regions(np.zeros((1, 1), np.int32), n, "superpixel"),
-        np.array(heights, np.float32),
+        np.array(region_logits, np.float32),
         np.array(device_of),
         np.zeros((8, 24, 30), np.float32),
     )
 
 
 def bag_of(*views, together=None):
-    return SeenBag(tuple(views), together)
+    return BagResult(tuple(views), together)
 
 
 AT = Thresholds(slope=1.0, offset=0.0, device=2.0, outside=3.0, margin=0.5, lesser=2.0)

@@ -9,7 +9,7 @@ from bagscan.core import Regions
 from bagscan.core.errors import DataError
 from bagscan.detector.calibration import calibrated
 from bagscan.detector.devices import FoundDevice
-from bagscan.detector.inference import SeenView
+from bagscan.detector.inference import ViewResult
 from bagscan.detector.measures import measure
 from bagscan.detector.scored_bags import ScoredBag, ScoredView, TrueDevice
 from bagscan.detector.thresholds import Pairing, Thresholds
@@ -18,17 +18,17 @@ from experiments.detector import card, figures
 AT = Thresholds(slope=1.0, offset=0.0, device=1.0, outside=9.0)
 
 
-def view(logit, heights, on, host=True, found=True, visible=True):
+def view(logit, region_logits, on, host=True, found=True, visible=True):
     mask = np.zeros((20, 20), bool)
     mask[4:12, 4:12] = True
-    n = len(heights)
+    n = len(region_logits)
     devices = (FoundDevice(0, mask, 0.9),) if found else ()
-    seen = SeenView(
+    seen = ViewResult(
         np.zeros((20, 20), np.float32),
         devices,
         np.array([logit] if found else [], np.float32),
         Regions(np.zeros((1, 1), np.int32), n, "superpixel"),
-        np.array(heights, np.float32),
+        np.array(region_logits, np.float32),
         np.full(n, 0 if found else -1),
         np.zeros((8, 20, 20), np.float32),
     )

@@ -5,7 +5,7 @@ import pytest
 
 from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice
-from bagscan.detector.together import ViewMaps, matched, seen_together
+from bagscan.detector.together import ViewMaps, evaluate_jointly, matched
 
 
 def device(rows, columns, shape, category=0):
@@ -53,7 +53,7 @@ def test_views_of_two_sizes_come_back_at_their_own():
     engine = Adding()
     one = maps((20, 30), [device((2, 8), (1, 5), (20, 30))], [1.5], level=2.0)
     other = maps((18, 25), [device((2, 8), (3, 9), (18, 25))], [-0.5], level=4.0)
-    anomaly, devices = seen_together([one, other], engine)
+    anomaly, devices = evaluate_jointly([one, other], engine)
     assert [a.shape for a in anomaly] == [(20, 30), (18, 25)]
     assert (anomaly[0] == 3).all()
     assert (anomaly[1] == 5).all()
@@ -66,7 +66,7 @@ def test_views_of_two_sizes_come_back_at_their_own():
 def test_a_lone_view_and_a_third_one_are_looked_at_by_themselves():
     engine = Adding()
     three = [maps((20, 30), [device((2, 8), (1, 5), (20, 30))], [float(k)]) for k in range(3)]
-    _, devices = seen_together(three, engine)
+    _, devices = evaluate_jointly(three, engine)
     assert [asked["there"][1].any() for asked in engine.asked] == [True, False]
     assert dict(devices) == {(0, 0, None): 1.0, (None, None, 2): 2.0} or sorted(
         logit for _, logit in devices
@@ -74,7 +74,7 @@ def test_a_lone_view_and_a_third_one_are_looked_at_by_themselves():
 
 
 def test_a_bag_without_devices_has_maps_all_the_same():
-    anomaly, devices = seen_together([maps((20, 30)), maps((20, 25))], Adding())
+    anomaly, devices = evaluate_jointly([maps((20, 30)), maps((20, 25))], Adding())
     assert len(anomaly) == 2
     assert devices == []
 
@@ -85,4 +85,4 @@ def test_an_engine_that_answers_something_else_is_an_error():
             return {"changed": inputs["anomaly"]}
 
     with pytest.raises(ModelError):
-        seen_together([maps((20, 30))], Wrong())
+        evaluate_jointly([maps((20, 30))], Wrong())

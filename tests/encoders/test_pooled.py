@@ -21,7 +21,7 @@ def test_a_description_knows_the_other_regions_with_attention_alone(heads, of_th
     changed = means.clone()
     changed[0] += 3 * torch.randn(model.dim, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        before, after = model.in_context(means), model.in_context(changed)
+        before, after = model.describe_means(means), model.describe_means(changed)
     assert not torch.allclose(before[0], after[0], atol=1e-3)
     assert bool((before[1:] - after[1:]).abs().amax(1).gt(1e-4).all()) is of_the_others
 
@@ -43,5 +43,8 @@ def test_training_and_use_describe_alike(heads):
     )
     chosen = torch.tensor([[0, 3], [0, 1]])
     with torch.no_grad():
-        trained, used = model.described(maps, labels, chosen), model.in_context(means)[chosen[:, 1]]
+        trained, used = (
+            model.describe_maps(maps, labels, chosen),
+            model.describe_means(means)[chosen[:, 1]],
+        )
     assert torch.allclose(trained, used, atol=1e-5)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from bagscan.evaluation.meaning import (
-    LEAST,
+    MIN_EXAMPLES,
     describe_operating_point,
     of_detector,
     summarise_levels,
@@ -16,12 +16,14 @@ from bagscan.evaluation.meaning import (
 
 
 def test_few_examples_are_warned_of_by_class():
-    assert warn_few_examples({"benign scans": LEAST, "anomalous scans": LEAST - 1}) != []
+    assert (
+        warn_few_examples({"benign scans": MIN_EXAMPLES, "anomalous scans": MIN_EXAMPLES - 1}) != []
+    )
     assert (
         "anomalous scans"
-        in warn_few_examples({"benign scans": LEAST, "anomalous scans": LEAST - 1})[0]
+        in warn_few_examples({"benign scans": MIN_EXAMPLES, "anomalous scans": MIN_EXAMPLES - 1})[0]
     )
-    assert warn_few_examples({"benign scans": LEAST, "anomalous scans": LEAST}) == []
+    assert warn_few_examples({"benign scans": MIN_EXAMPLES, "anomalous scans": MIN_EXAMPLES}) == []
 
 
 @pytest.mark.parametrize(

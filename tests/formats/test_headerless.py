@@ -10,7 +10,7 @@ from bagscan.core.errors import ReadError
 from bagscan.formats import find_scans, read_scan, write_headerless
 from bagscan.formats.headerless import read_headerless
 from bagscan.formats.quantities import counts_from_view, view_from_counts
-from bagscan.formats.scans import files_of, stamp_of
+from bagscan.formats.scans import change_stamp, files_of
 
 COUNTS = np.arange(3 * 20 * 32, dtype=np.uint16).reshape(3, 20, 32) * 30
 NAMES = ("low", "high", "zeff")
@@ -196,12 +196,12 @@ def test_nan_is_refused(tmp_path):
 def test_the_sidecar_belongs_to_the_scan(tmp_path):
     """Another sidecar makes another scan of the same numbers: its hash and its stamp change."""
     path = written(tmp_path / "a.raw")
-    first, stamp = read_scan(path).provenance["sha256"], stamp_of(path)
+    first, stamp = read_scan(path).provenance["sha256"], change_stamp(path)
     path.with_suffix(".yaml").write_text(
         path.with_suffix(".yaml").read_text() + "pixel_pitch_mm: 1.0\n"
     )
     assert read_scan(path).provenance["sha256"] != first
-    assert stamp_of(path) != stamp
+    assert change_stamp(path) != stamp
 
 
 def test_views_of_one_bag(tmp_path):

@@ -321,7 +321,7 @@ def test_gbad_modes():
         )
         scorer.fit(plane(300, 0), plane(60, 1, off=2.5), 0, SILENT)
         with torch.no_grad():
-            found[mode] = scorer.by_class(plane(40, 2, off=1.2))
+            found[mode] = scorer.class_scores(plane(40, 2, off=1.2))
     gate = found["gan_alone"][:, :1]
     assert torch.allclose(found["product"], found["cnn_alone"] * gate)
     assert torch.equal(

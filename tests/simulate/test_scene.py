@@ -160,7 +160,7 @@ def test_small_devices_hold_less():
     assert size_factor(phone) == 0.2
     assert size_factor(toaster) == 1.0
     sizes = [
-        np.prod(draw_place_size("powder", np.random.default_rng(k), room=0.2)) for k in range(50)
+        np.prod(draw_place_size("powder", np.random.default_rng(k), scale=0.2)) for k in range(50)
     ]
     assert max(sizes) <= 0.2 * 600e3 * 1.0001
 

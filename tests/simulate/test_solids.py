@@ -9,8 +9,8 @@ from bagscan.simulate.anomalies import (
     SHAPES,
     SIZES,
     build_anomaly,
+    build_from_mesh,
     draw_place_size,
-    imported,
 )
 from bagscan.simulate.assembly import AIR, OUTSIDE, Builder, join
 from bagscan.simulate.bags import KINDS as BAGS
@@ -209,10 +209,10 @@ def test_anomalies_fit_their_place_and_nest(kind):
 
 def test_a_users_mesh_lies_along_its_place_or_is_refused():
     rng = np.random.default_rng(0)
-    found = imported(box((30, 4, 8)), "lead", (5, 40, 10), rng)
+    found = build_from_mesh(box((30, 4, 8)), "lead", (5, 40, 10), rng)
     assert np.ptp(found.vertices, axis=0) == pytest.approx([4, 30, 8])
     assert found.mesh(0).volume_mm3 == pytest.approx(960)
-    assert imported(box((30, 4, 8)), "lead", (20, 20, 20), rng) is None
+    assert build_from_mesh(box((30, 4, 8)), "lead", (20, 20, 20), rng) is None
 
 
 def test_boxes_grow_in_free_room_alone():

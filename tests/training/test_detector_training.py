@@ -15,7 +15,7 @@ from bagscan.datasets.packed import FIRST_DEVICE, packed_categories, read_packed
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
-from bagscan.detector.scored_bags import score_set
+from bagscan.detector.scored_bags import score_dataset
 from bagscan.export.graphs import export_onnx
 from bagscan.export.parity import verify
 from bagscan.formats import read_scan
@@ -187,7 +187,7 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
     usable = load_model(folder, "torch")
     assert usable.operating_point.chosen_on_split == "val"
     assert usable.operating_point.expected_fpr <= 0.35
-    bags = score_set(made, usable, "val", report=SILENT)
+    bags = score_dataset(made, usable, "val", report=SILENT)
     told = measure(bags, usable.thresholds)
     assert told["bag_fp"] == pytest.approx(usable.operating_point.expected_fpr)
     assert 0 <= told["on_the_anomaly"] <= told["bag_tp"] <= 1
@@ -239,7 +239,7 @@ def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp
     assert (detector.images, detector.network.config.channels) == ("colour", 3)
     usable = load_model(tmp_path / "model", "torch")
     assert usable.config.input.channels == ("red", "green", "blue")
-    assert len(score_set(made, usable, "val", 2, SILENT)) == 4
+    assert len(score_dataset(made, usable, "val", 2, SILENT)) == 4
     with pytest.raises(ConfigError):
         read_experiment(config, ["images=grey"])
 
@@ -327,7 +327,8 @@ def together(made, trained, tmp_path_factory):
     path.write_text(
         f"kind: two_views\nsets: [{made}]\nstart: {trained / 'model'}\n"
         "pack_workers: 1\nthreads: 1\n"
-        "two_views: {width: 8, hidden: 16}\ntraining: {rows: 12, bags: 2, lone: 0.5, val_bags: 4}\n"
+        "two_views: {width: 8, hidden: 16}\n"
+        "training: {rows: 12, bags: 2, one_view_share: 0.5, val_bags: 4}\n"
         "loop: {steps: 6, warmup: 1, validate_every: 3, checkpoint_every: 3, ema: 0.5}\n"
     )
     out = path.parent / "run"
@@ -390,7 +391,7 @@ def whole_bags(made, together):
     path.write_text(
         f"kind: whole_bags\nsets: [{made}]\nstart: {together[1] / 'model'}\n"
         "pack_workers: 1\nthreads: 1\n"
-        "training: {rows: 12, bags: 2, lone: 0.5, overlay: 0.5, val_bags: 4}\n"
+        "training: {rows: 12, bags: 2, one_view_share: 0.5, overlay: 0.5, val_bags: 4}\n"
         "loop: {steps: 2, warmup: 1, validate_every: 1, checkpoint_every: 1, ema: 0.5}\n"
     )
     return read_experiment(path)

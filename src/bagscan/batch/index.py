@@ -26,9 +26,9 @@ from bagscan.formats.scans import (
     describe_unknown_types,
     doubled_error,
     grouped,
-    is_shadow,
+    is_appledouble,
     no_scans,
-    refuse_doubled,
+    refuse_duplicates,
     scanner_views_of,
     set_at,
     unknown_types,
@@ -145,7 +145,7 @@ def _bags(
         else:
             for folder, _, names in walk(source):
                 if not set(MARKS).isdisjoint(names):
-                    refuse_doubled(folder)
+                    refuse_duplicates(folder)
                 unknown.update(unknown_types(names))
                 yield from _bags_of(folder, names, views, {})
 
@@ -171,7 +171,7 @@ def _bags_of(
     scans: dict[str, tuple[str, str, bool]] = {}
     for name in files:
         stem, ending = os.path.splitext(name)
-        if (ending.lower() not in READERS or is_shadow(name)) and not keep_all:
+        if (ending.lower() not in READERS or is_appledouble(name)) and not keep_all:
             continue
         members: list[str] = []
         if ending.lower() == ".png" and stamps:

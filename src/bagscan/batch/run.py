@@ -26,7 +26,7 @@ from bagscan.batch.storage import absolute, canonical_source, claim, publish
 from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError, UnavailableError
 from bagscan.core.files import LOCK, atomic_write_text, held, refuse_file
-from bagscan.formats.scans import VIEWS, expected_of, stamp_of
+from bagscan.formats.scans import VIEWS, change_stamp, expected_of
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
@@ -321,4 +321,4 @@ def screen_part(
 
 def _stamp(bag: dict[str, Any]) -> str:
     """Return a text that changes when a file of the bag changes; no file is read."""
-    return " ".join(view.get("stamp") or stamp_of(Path(view["path"])) for view in bag["views"])
+    return " ".join(view.get("stamp") or change_stamp(Path(view["path"])) for view in bag["views"])

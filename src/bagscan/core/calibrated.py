@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-LEAST = 1e-6
+MIN_PROBABILITY = 1e-6
 UNCALIBRATED = (1.0, 0.0)
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
     """Return the finite log-odds, (n,) float64, of (n,) scores in [0, 1]."""
-    p = np.clip(np.asarray(scores, np.float64), LEAST, 1 - LEAST)
+    p = np.clip(np.asarray(scores, np.float64), MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     return np.asarray(np.log(p) - np.log1p(-p))
 
 

@@ -7,8 +7,8 @@
     packed/00000.json        offset and shape of each array, and metadata
 
 The two scans of a scene share one image per view. Where they differ, a patch holds the pixels of
-the anomalous scan. Labels have half the resolution of the image. Each label is the number of a set
-of categories, since a pixel can belong to several.
+the anomalous scan. Labels have half the resolution of the image. A pixel can belong to several
+categories. Each distinct combination has a number, and the label is this number.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from bagscan.formats.truth import decode_mask
 FOLDER = "packed"
 LABEL_STRIDE = 2  # pixels of the view per pixel of the labels
 # Bits of a label: categories are 0 to 111, devices 112 to 119, and 127 marks ignored pixels.
-N_CATEGORIES, IGNORED, FIRST_DEVICE, MAX_DEVICES = 112, 127, 112, 8
+MAX_CATEGORIES, IGNORED, FIRST_DEVICE, MAX_DEVICES = 112, 127, 112, 8
 MAX_IN_SET = 24  # bits kept per label
-NONE = 255  # padding of a set
-POINTS = 256  # per anomaly and device, from which training samples the centres of crops
-CHANGED_COUNTS = 120  # of 60,000, or 0.2 %; smaller differences are due to scattered radiation
-CHANGED_LOG = 0.03  # change of log transmission from which a pixel outside the mask is ignored
-READ_FOR_CATEGORIES = 400  # truth files that are read to find the most frequent categories
+EMPTY = 255  # padding of a set
+MAX_POINTS = 256  # per anomaly and device, from which training samples the centres of crops
+CHANGED_COUNTS = 120  # of 60,000, or 0.2 %; smaller differences are attributed to scatter
+CHANGED_LOG = 0.03  # minimum change of log transmission for a pixel beside the mask to be ignored
+MAX_TRUTH_FILES = 400  # truth files that are read to find the most frequent categories
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PackedView:
         anomaly_points: (m, 2) uint16, rows and columns of points on the anomaly, in the labels.
         device_points: the same for each device.
         devices: class of each device.
-        host: index of the device that holds the anomaly; -1 if it is not visible.
+        host: index of the device that holds the anomaly; -1 if none of the first 8 devices does.
         about: metadata of the anomaly in this view: visible, change, area_mm2 and so on.
     """
 
@@ -89,7 +89,7 @@ class PackedScene:
 
 
 def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
-    """Return the categories of a dataset, at most ``N_CATEGORIES``.
+    """Return the categories of a dataset, at most ``MAX_CATEGORIES``.
 
     These are the kinds of anomaly, then the classes of device, then the most frequent components,
     items and look-alikes.
@@ -100,7 +100,7 @@ def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
     """
     counts, devices = Counter[str](), set[str]()
     files = sorted((root / "truth").glob("*.json"))
-    for path in files[:: max(1, len(files) // READ_FOR_CATEGORIES)]:
+    for path in files[:: max(1, len(files) // MAX_TRUTH_FILES)]:
         for entry in json.loads(path.read_text())["annotations"]:
             if entry["role"] == "device":
                 devices.add(entry["category"])
@@ -108,7 +108,7 @@ def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
                 counts[entry["category"]] += 1
     names = [*kinds, *sorted(devices)]
     names += [name for name, _ in counts.most_common() if name not in names]
-    return tuple(names[:N_CATEGORIES])
+    return tuple(names[:MAX_CATEGORIES])
 
 
 def pack(
@@ -123,7 +123,8 @@ def pack(
     Args:
         root: folder of the dataset.
         kinds: kinds of anomaly.
-        categories: categories of another dataset, to train on both; by default, those of this one.
+        categories: categories to use, so that datasets can be combined; by default those of this
+            dataset. Ignored if the dataset has packed scenes.
         workers: number of processes.
         report: called with progress messages.
 
@@ -270,9 +271,11 @@ def _window(differs: np.ndarray, margin: int = 8) -> tuple[int, int, int, int]:
 
 
 def _sample_points(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return (m, 2) rows and columns of points on a mask, m at most ``POINTS``."""
+    """Return (m, 2) rows and columns of points on a mask, m at most ``MAX_POINTS``."""
     points = np.argwhere(mask)
-    return points[rng.integers(len(points), size=POINTS)] if len(points) > POINTS else points
+    return (
+        points[rng.integers(len(points), size=MAX_POINTS)] if len(points) > MAX_POINTS else points
+    )
 
 
 def _number_sets(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -289,9 +292,9 @@ def _number_sets(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.ascontiguousarray(packed).view("V16").ravel(), return_inverse=True
     )
     members = np.unpackbits(unique.view(np.uint8).reshape(-1, 16), axis=1).astype(bool)
-    sets = np.full((len(members), MAX_IN_SET), NONE, np.uint8)
+    sets = np.full((len(members), MAX_IN_SET), EMPTY, np.uint8)
     for row, is_member in zip(sets, members, strict=True):
-        # Of too many bits the highest are kept: those of devices and of ignored pixels.
+        # Of more than 24 bits, the highest are kept: devices and ignored pixels.
         kept = np.flatnonzero(is_member)[-MAX_IN_SET:]
         row[: len(kept)] = kept
     return inverse.reshape(bits.shape[0], *bits.shape[2:]), sets
@@ -304,7 +307,7 @@ def read_packed(
 
     Args:
         root: folder of the dataset.
-        parts: parts of its split to read.
+        parts: splits to read.
     """
     for path in sorted((root / FOLDER).glob("*.json")):
         if path.name == "categories.json":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation
 
-from bagscan.detector.inference import SeenBag, SeenView, sigmoid
+from bagscan.detector.inference import BagResult, ViewResult, sigmoid
 from bagscan.detector.thresholds import Thresholds
 from bagscan.detector.together import Numbers, matched
 
@@ -34,7 +34,7 @@ class BagDevice:
     log_odds: float
 
 
-def devices_of(bag: SeenBag, thresholds: Thresholds) -> list[BagDevice]:
+def devices_of(bag: BagResult, thresholds: Thresholds) -> list[BagDevice]:
     """Return the devices of a bag with their log-odds.
 
     If the detector does not evaluate views together, devices are matched between the first two
@@ -52,7 +52,7 @@ def devices_of(bag: SeenBag, thresholds: Thresholds) -> list[BagDevice]:
 
 
 def _combine_views(
-    numbers: Numbers, views: Sequence[SeenView], thresholds: Thresholds
+    numbers: Numbers, views: Sequence[ViewResult], thresholds: Thresholds
 ) -> BagDevice:
     shown = [(view, k) for view, k in zip(views, numbers, strict=True) if k is not None]
     total = sum(thresholds.slope * float(view.logits[k]) + thresholds.offset for view, k in shown)
@@ -63,7 +63,7 @@ def _combine_views(
     return BagDevice(numbers, log_odds)
 
 
-def agreement(shown: Sequence[tuple[SeenView, int]]) -> float:
+def agreement(shown: Sequence[tuple[ViewResult, int]]) -> float:
     """Return how strongly a device's views show an anomaly at the same belt position.
 
     Each row of cells is one belt position in every view. For each row, take the maximum of the
@@ -84,11 +84,12 @@ def agreement(shown: Sequence[tuple[SeenView, int]]) -> float:
     return float(np.mean([profile[:n_rows] for profile in profiles], 0).max()) * 2
 
 
-def region_scores(bag: SeenBag, thresholds: Thresholds) -> list[np.ndarray]:
+def region_scores(bag: BagResult, thresholds: Thresholds) -> list[np.ndarray]:
     """Return the (n,) float64 region scores of every view, in [0, 1]; 0.5 and above is flagged."""
     views = bag.views
     logits = [
-        np.where(view.device_of < 0, view.heights - thresholds.outside, -np.inf) for view in views
+        np.where(view.device_of < 0, view.region_logits - thresholds.outside, -np.inf)
+        for view in views
     ]
     for device in devices_of(bag, thresholds):
         excess = device.log_odds - thresholds.device
@@ -102,7 +103,7 @@ def region_scores(bag: SeenBag, thresholds: Thresholds) -> list[np.ndarray]:
             regions = np.flatnonzero(views[v].device_of == device.numbers[v])
             if not len(regions):
                 continue
-            gap = views[v].heights[regions].max() - views[v].heights[regions]
+            gap = views[v].region_logits[regions].max() - views[v].region_logits[regions]
             penalty = np.where(gap > thresholds.margin, gap + max(0.0, excess), 0.0)
             view_penalty = max(0.0, excess) + view_gap if view_gap > thresholds.lesser else 0.0
             logits[v][regions] = excess - penalty - view_penalty
@@ -112,7 +113,7 @@ def region_scores(bag: SeenBag, thresholds: Thresholds) -> list[np.ndarray]:
     ]
 
 
-def _view_evidence(bag: SeenBag, v: int, device: int, thresholds: Thresholds) -> float:
+def _view_evidence(bag: BagResult, v: int, device: int, thresholds: Thresholds) -> float:
     """Return the evidence of one view for an anomaly in a device, to compare with other views.
 
     It is the view's own verdict, or the device's highest region if views are evaluated together.
@@ -120,4 +121,4 @@ def _view_evidence(bag: SeenBag, v: int, device: int, thresholds: Thresholds) ->
     view = bag.views[v]
     if bag.together is None:
         return thresholds.slope * float(view.logits[device])
-    return float(view.heights[view.device_of == device].max(initial=MIN_LOGIT))
+    return float(view.region_logits[view.device_of == device].max(initial=MIN_LOGIT))

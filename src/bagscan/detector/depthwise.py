@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def quicken(module: nn.Module) -> nn.Module:
+def use_fast_depthwise(module: nn.Module) -> nn.Module:
     """Give all depthwise convolutions of a module fast gradients, in place.
 
     Weights and forward results stay the same.

@@ -11,7 +11,7 @@ import numpy as np
 from bagscan.core import OperatingPoint, View
 from bagscan.detector.deciding import region_scores
 from bagscan.detector.engine import Engine
-from bagscan.detector.inference import SeenBag, SeenView, look
+from bagscan.detector.inference import BagResult, ViewResult, run_detector
 from bagscan.detector.thresholds import thresholds_of
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
@@ -72,13 +72,13 @@ class UsableDetector:
         """Return the detector itself: it scores the whole view anyway."""
         return self
 
-    def look(self, views: Sequence[View]) -> SeenBag:
+    def run_views(self, views: Sequence[View]) -> BagResult:
         """Return maps, devices and regions of the views of one bag.
 
         Raises:
             ModelError: if a view has other channels than the detector, or a network fails.
         """
-        return look(
+        return run_detector(
             [self.config.input.select(view) for view in views],
             self.engine,
             self.n_kinds,
@@ -96,7 +96,7 @@ class UsableDetector:
         """
         if not views:
             return []
-        seen = self.look(views)
+        seen = self.run_views(views)
         scores = region_scores(seen, self.thresholds)
         return [
             _merge_background(view, view_scores)
@@ -104,7 +104,7 @@ class UsableDetector:
         ]
 
 
-def _merge_background(seen: SeenView, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _merge_background(seen: ViewResult, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Merge all regions that are neither on a device nor flagged.
 
     They become the last region, with the highest of their scores.

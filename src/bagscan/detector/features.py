@@ -15,7 +15,7 @@ from bagscan.physics.pseudo_colour import colour_stored
 
 MIN_TRANSMISSION = 1e-3
 MIN_HIGH = 0.02  # log attenuation of the high channel at and below which the ratio is only noise
-RATIO_OF_NOTHING, MIN_RATIO, MAX_RATIO = 1.3, 0.8, 3.0
+RATIO_OF_AIR, MIN_RATIO, MAX_RATIO = 1.3, 0.8, 3.0
 LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
 N_FEATURES = 4  # of raw scans
 CELL_PX = 8  # side of a cell of the maps, in pixels of the view
@@ -63,7 +63,7 @@ def recoloured(raw: np.ndarray) -> np.ndarray:
 def ratio_of(log_low, log_high):  # type: ignore[no-untyped-def]
     """Return the ratio of log attenuations, clipped to [0.8, 3]; 1.3 if the high one is too low."""
     if log_high <= MIN_HIGH:
-        return np.float32(RATIO_OF_NOTHING)
+        return np.float32(RATIO_OF_AIR)
     return min(max(log_low / log_high, np.float32(MIN_RATIO)), np.float32(MAX_RATIO))
 
 
@@ -87,8 +87,8 @@ def features(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
             log_high = -np.log(min(max(high[i, j], np.float32(MIN_TRANSMISSION)), np.float32(1)))
             out[0, i, j] = log_low * np.float32(LOW_SCALE)
             out[1, i, j] = log_high * np.float32(HIGH_SCALE)
-            out[2, i, j] = (
-                ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)
-            ) * np.float32(RATIO_SCALE)
+            out[2, i, j] = (ratio_of(log_low, log_high) - np.float32(RATIO_OF_AIR)) * np.float32(
+                RATIO_SCALE
+            )
             out[3, i, j] = zeff[i, j] * np.float32(Z_SCALE)
     return out

@@ -13,19 +13,19 @@ from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice, find_devices
 from bagscan.detector.engine import Engine
 from bagscan.detector.features import CELL_PX, features_of
-from bagscan.detector.together import Numbers, ViewMaps, seen_together
+from bagscan.detector.together import Numbers, ViewMaps, evaluate_jointly
 from bagscan.encoders.region_means import region_means
 from bagscan.regions import superpixels
 
 MULTIPLE_PX = 64  # the network's input sides are multiples of this
-GROWN_CELLS = 2  # dilation of a device, so that regions of an item taped to it belong to it
-ON_DEVICE = 0.5  # share of a region on a dilated device from which it belongs to the device
+DILATION_CELLS = 2  # by which a device's mask is dilated, to include items taped to the device
+MIN_OVERLAP = 0.5  # minimum share of a region inside a dilated device that it belongs to
 REGION_SIDE_PX = 16.0
 SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
 
 
 @dataclass(frozen=True)
-class SeenView:
+class ViewResult:
     """Results of the detector for one view.
 
     Attributes:
@@ -33,7 +33,7 @@ class SeenView:
         devices: devices found in the view.
         logits: (D,) uncalibrated log-odds of an anomaly in each device.
         regions: regions of the view at its own size.
-        heights: (n,) mean logit of the anomaly map in each region.
+        region_logits: (n,) mean logit of the anomaly map in each region.
         device_of: (n,) index of each region's device, -1 outside devices.
         kinds: (k, h, w) logits of the kinds of anomaly.
     """
@@ -42,32 +42,32 @@ class SeenView:
     devices: tuple[FoundDevice, ...]
     logits: np.ndarray
     regions: Regions
-    heights: np.ndarray
+    region_logits: np.ndarray
     device_of: np.ndarray
     kinds: np.ndarray
 
 
 @dataclass(frozen=True)
-class SeenBag:
+class BagResult:
     """Results of the detector for a bag.
 
     Attributes:
         views: results of the views, in order.
-        together: every device as its index in each view and its uncalibrated log-odds over all
-            views; None if the detector evaluates views separately.
+        together: for each device, its index in each view (None if not shown) and its uncalibrated
+            log-odds over all views; None if the detector evaluates views separately.
     """
 
-    views: tuple[SeenView, ...]
+    views: tuple[ViewResult, ...]
     together: tuple[tuple[Numbers, float], ...] | None = None
 
 
-def look(views: Sequence[View], engine: Engine, n_kinds: int, together: bool) -> SeenBag:
+def run_detector(views: Sequence[View], engine: Engine, n_kinds: int, together: bool) -> BagResult:
     """Run the detector on the views of a bag and split them into regions.
 
     Args:
         views: views of the bag.
         engine: runs the networks.
-        n_kinds: number of kinds of anomaly; they come first among the categories.
+        n_kinds: number of kinds of anomaly, which are the first categories.
         together: True if the network evaluates both views together.
 
     Raises:
@@ -75,19 +75,19 @@ def look(views: Sequence[View], engine: Engine, n_kinds: int, together: bool) ->
     """
     results = [_run_view(view, engine, n_kinds) for view in views]
     if together:
-        anomaly, devices = seen_together([result.maps for result in results], engine)
+        anomaly, devices = evaluate_jointly([result.maps for result in results], engine)
     else:
         anomaly, devices = [result.maps.anomaly for result in results], None
     seen = tuple(
         _split_view(view, result, view_anomaly)
         for view, result, view_anomaly in zip(views, results, anomaly, strict=True)
     )
-    return SeenBag(seen, None if devices is None else tuple(devices))
+    return BagResult(seen, None if devices is None else tuple(devices))
 
 
 @dataclass(frozen=True)
 class _SingleView:
-    """Results of a view without the other view.
+    """Results of a view before the two-view network.
 
     Attributes:
         maps: features, anomaly map and devices.
@@ -114,16 +114,16 @@ def _run_view(view: View, engine: Engine, n_kinds: int) -> _SingleView:
     )
 
 
-def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> SeenView:
+def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> ViewResult:
     height, width = view.shape
-    # The detector uses superpixels of the pixels themselves: no network is involved.
+    # Superpixels are computed from pixel values, without a network.
     n_regions = max(4, round(height * width / REGION_SIDE_PX**2))
     regions = superpixels.cut(view, SUPERPIXELS, None, n_regions)
     fine = _upsample(anomaly)[: height // 2 + 1, : width // 2 + 1]
-    heights = region_means(fine[..., None], regions)[:, 0]
+    region_logits = region_means(fine[..., None], regions)[:, 0]
     devices, logits = result.maps.devices, result.maps.logits
     device_of = _assign_devices(regions, devices, logits)
-    return SeenView(anomaly, devices, logits, regions, heights, device_of, result.kinds)
+    return ViewResult(anomaly, devices, logits, regions, region_logits, device_of, result.kinds)
 
 
 def _compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
@@ -136,7 +136,7 @@ def _compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
     for name in ("categories", "anomaly", "contact", "fine", "coarse"):
         if name not in outputs or outputs[name].ndim != 4:
             raise ModelError(
-                f'network "maps" has no output "{name}" of shape (1, n, h, w); '
+                f'output "{name}" of network "maps" is missing or not of shape (1, n, h, w); '
                 f"its outputs are {', '.join(outputs)}; export the model again"
             )
     return outputs
@@ -173,14 +173,14 @@ def _assign_devices(
 ) -> np.ndarray:
     """Return the index of the device that each region lies on or next to, -1 for none.
 
-    A region near several devices belongs to the most suspicious, which must not be missed.
+    A region on several devices is assigned to the one with the highest log-odds.
     """
     owner = np.full(regions.n, -1)
     order = np.argsort(logits, kind="stable")
     overlaps = [regions.overlap(_dilate(devices[k], regions.shape)) for k in order]
     for k, overlap in zip(order, overlaps, strict=True):
-        owner[overlap >= ON_DEVICE] = k
-    # Even a small or covered device needs a region, so that it can be flagged.
+        owner[overlap >= MIN_OVERLAP] = k
+    # Each device gets at least one region, so that it can be flagged.
     for k, overlap in zip(order, overlaps, strict=True):
         if not (owner == k).any() and regions.n:
             owner[int(np.argmax(overlap))] = k
@@ -189,10 +189,10 @@ def _assign_devices(
 
 def _dilate(device: FoundDevice, shape: tuple[int, int]) -> np.ndarray:
     """Return an (H, W) bool mask of the pixels on a device or next to it."""
-    grown = binary_dilation(device.mask, np.ones((3, 3), bool), iterations=GROWN_CELLS)
+    grown = binary_dilation(device.mask, np.ones((3, 3), bool), iterations=DILATION_CELLS)
     return np.asarray(grown.repeat(CELL_PX, 0).repeat(CELL_PX, 1)[: shape[0], : shape[1]])
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return the probabilities of log-odds, clipped to [-30, 30]."""
+    """Convert log-odds, clipped to [-30, 30], to probabilities."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -30, 30))))

@@ -114,10 +114,10 @@ def _host_metrics(bags: Sequence[ScoredBag]) -> dict[str, float]:
             truth = view.on[on_host] >= ANOMALOUS_FROM
             counted = truth | (view.on[on_host] < BENIGN_TO)
             if truth.any() and not truth.all():
-                aurocs.append(auroc(truth[counted], view.seen.heights[on_host][counted]))
+                aurocs.append(auroc(truth[counted], view.seen.region_logits[on_host][counted]))
                 control_aurocs.append(auroc(truth[counted], view.attenuation[on_host][counted]))
             if on_host.any():
-                best = np.flatnonzero(on_host)[np.argmax(view.seen.heights[on_host])]
+                best = np.flatnonzero(on_host)[np.argmax(view.seen.region_logits[on_host])]
                 hits.append(view.near[best] >= ANOMALOUS_FROM)
     return {
         "within_auroc": _mean(aurocs),
@@ -134,7 +134,7 @@ def _region_metrics(bags: Sequence[ScoredBag]) -> dict[str, float]:
             is_clear = (view.on >= ANOMALOUS_FROM) | (view.on < BENIGN_TO)
             counted = (view.seen.device_of >= 0) & is_clear
             truth.append(view.on[counted] >= ANOMALOUS_FROM)
-            scores.append(view.seen.heights[counted])
+            scores.append(view.seen.region_logits[counted])
             attenuations.append(view.attenuation[counted])
     labels, score, control = (
         np.concatenate(x) if x else np.zeros(0) for x in (truth, scores, attenuations)
@@ -194,11 +194,11 @@ def bag_scores(bags: Sequence[ScoredBag], thresholds: Thresholds) -> tuple[np.nd
     for bag in bags:
         log_odds = (device.log_odds for device in devices_of(bag.seen, thresholds))
         devices.append(max(log_odds, default=NOT_FOUND))
-        heights = (
-            float(view.seen.heights[view.seen.device_of < 0].max(initial=NOT_FOUND))
+        region_logits = (
+            float(view.seen.region_logits[view.seen.device_of < 0].max(initial=NOT_FOUND))
             for view in bag.views
         )
-        outside.append(max(heights, default=NOT_FOUND))
+        outside.append(max(region_logits, default=NOT_FOUND))
     return np.array(devices), np.array(outside)
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from bagscan.datasets.packed import LABEL_STRIDE, NONE, PackedView
+from bagscan.datasets.packed import EMPTY, LABEL_STRIDE, PackedView
 from bagscan.detector.features import (
     CELL_PX,
     HIGH_SCALE,
     LOW_SCALE,
     MIN_TRANSMISSION,
     N_FEATURES,
-    RATIO_OF_NOTHING,
+    RATIO_OF_AIR,
     RATIO_SCALE,
     Z_SCALE,
     ratio_of,
@@ -142,9 +142,9 @@ def _crop_pixels(pixels, patch, top, left, matrix, gain_low, gain_high, log_tabl
             log_high = log_table[int(high)] * np.float32(gain_high)
             out[0, i, j] = log_low * np.float32(LOW_SCALE)
             out[1, i, j] = log_high * np.float32(HIGH_SCALE)
-            out[2, i, j] = (
-                ratio_of(log_low, log_high) - np.float32(RATIO_OF_NOTHING)
-            ) * np.float32(RATIO_SCALE)
+            out[2, i, j] = (ratio_of(log_low, log_high) - np.float32(RATIO_OF_AIR)) * np.float32(
+                RATIO_SCALE
+            )
             out[3, i, j] = np.float32(source[2, u + (fy > 0.5), v + (fx > 0.5)]) * np.float32(
                 Z_PER_COUNT * Z_SCALE
             )
@@ -166,7 +166,7 @@ def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
             row = labels[y0, x0]
             for k in range(max_categories):
                 category = sets[row, k]
-                if category == NONE:
+                if category == EMPTY:
                     break
                 counts[category, i // 4, j // 4] += 1
 

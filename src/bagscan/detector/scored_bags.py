@@ -1,6 +1,6 @@
 """Detector results on a simulated dataset, compared with the truth.
 
-All results refer to the devices that the detector found; a device that it did not find is missed.
+Results are for found devices. A device that was not found counts as missed.
 Does not import torch.
 """
 
@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from bagscan.core import Regions, View
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import CELL_PX
-from bagscan.detector.inference import SeenBag, SeenView
+from bagscan.detector.inference import BagResult, ViewResult
 from bagscan.detector.together import Numbers
 from bagscan.encoders.region_means import region_means
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB
-from bagscan.formats.truth import decode_mask
+from bagscan.formats.truth import decode_mask, grow
 
-NEAR_MM = 10.0  # distance from an anomaly up to which a pixel counts as near it
 MIN_IOU = 0.4  # minimum IoU of a found and a true device, in cells
 
 
@@ -49,17 +47,18 @@ class ScoredView:
     """Results of one view with their truth.
 
     Attributes:
-        seen: results of the detector, without the label map of the regions to save memory.
+        seen: results of the detector; the label map of the regions is dropped to save memory.
         areas: (n,) areas of the regions in pixels.
         on: (n,) share of each region on the anomaly, in [0, 1].
-        near: (n,) share of each region on the anomaly or within 10 mm of it, in [0, 1].
+        near: (n,) share of each region on the anomaly or near it, in [0, 1]; see
+            :func:`bagscan.formats.truth.grow`.
         attenuation: (n,) mean attenuation -ln T of the low channel, or -ln of the brightness.
         devices: true devices of the view.
         visible: True if an operator could see the anomaly in this view.
         about: record of the view in the dataset.
     """
 
-    seen: SeenView
+    seen: ViewResult
     areas: np.ndarray
     on: np.ndarray
     near: np.ndarray
@@ -77,9 +76,9 @@ class ScoredBag:
         id: id of the scan.
         scene: id of its scene.
         anomalous: True if the scan contains an anomaly.
-        about: split, group, device, family, and the entries of the anomaly.
+        about: metadata of the scan and of its anomaly.
         views: results of the views.
-        together: see :class:`SeenBag`.
+        together: see :class:`BagResult`.
     """
 
     id: str
@@ -90,9 +89,9 @@ class ScoredBag:
     together: tuple[tuple[Numbers, float], ...] | None = None
 
     @property
-    def seen(self) -> SeenBag:
+    def seen(self) -> BagResult:
         """Return the results of the detector alone."""
-        return SeenBag(tuple(view.seen for view in self.views), self.together)
+        return BagResult(tuple(view.seen for view in self.views), self.together)
 
     def true_devices(self, numbers: Numbers) -> list[TrueDevice]:
         """Return the true devices that match a found device.
@@ -121,8 +120,8 @@ def score_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> S
         detector: detector to evaluate.
 
     Raises:
-        ReadError: if an image is missing or damaged.
-        ModelError: if a network fails.
+        ReadError: an image is missing or damaged.
+        ModelError: a network fails.
     """
     raw = detector.config.input.channels != RGB
     paths = [
@@ -130,7 +129,7 @@ def score_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> S
         for name in record["views"]
     ]
     images = [read_scan(path).views[0] for path in paths]
-    bag = detector.look(images)
+    bag = detector.run_views(images)
     views = tuple(
         _compare_view(root, record, name, image, seen)
         for name, image, seen in zip(record["views"], images, bag.views, strict=True)
@@ -141,11 +140,11 @@ def score_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> S
     return ScoredBag(record["id"], record["scene"], anomalous, about, views, bag.together)
 
 
-def score_set(
+def score_dataset(
     root: Path,
     detector: UsableDetector,
     part: str | None = None,
-    most_scenes: int = 0,
+    max_scenes: int = 0,
     report: Callable[[str], None] = print,
 ) -> list[ScoredBag]:
     """Run the detector on the scans of a simulated dataset.
@@ -153,13 +152,13 @@ def score_set(
     Args:
         root: folder of the dataset.
         detector: detector to evaluate.
-        part: split, ``val`` or ``test``; None for all.
-        most_scenes: maximum number of scenes; 0 for all.
+        part: split, ``train``, ``val`` or ``test``; None for all.
+        max_scenes: maximum number of scenes; 0 for all.
         report: called with a progress message every 50 scenes.
 
     Raises:
-        ReadError: if an image is missing or damaged.
-        ModelError: if a network fails.
+        ReadError: an image is missing or damaged.
+        ModelError: a network fails.
     """
     bags: list[ScoredBag] = []
     scenes = 0
@@ -171,13 +170,13 @@ def score_set(
         scenes += 1
         if scenes % 50 == 0:
             report(f"{root}: {scenes} scenes scored")
-        if scenes == most_scenes:
+        if scenes == max_scenes:
             break
     return bags
 
 
 def _compare_view(
-    root: Path, record: dict[str, Any], name: str, view: View, seen: SeenView
+    root: Path, record: dict[str, Any], name: str, view: View, seen: ViewResult
 ) -> ScoredView:
     path = root / "truth" / f"{record['id']}_{name}.json"
     annotations = json.loads(path.read_text())["annotations"]
@@ -185,7 +184,7 @@ def _compare_view(
     if entry:
         host_id = entry["parent_id"]
         anomaly = decode_mask(entry["segmentation"], *view.shape)
-        surroundings = distance_transform_edt(~anomaly) <= NEAR_MM
+        surroundings = grow(anomaly)
     else:
         host_id = None
         anomaly = surroundings = np.zeros(view.shape, bool)
@@ -210,7 +209,7 @@ def _compare_view(
     )
 
 
-def _attenuation(view: View, seen: SeenView) -> np.ndarray:
+def _attenuation(view: View, seen: ViewResult) -> np.ndarray:
     if "low" in view.channels:
         transmission = view.pixels[view.channels.index("low")]
     else:
@@ -223,7 +222,7 @@ def _cells(mask: np.ndarray) -> np.ndarray:
     return mask[CELL_PX // 2 :: CELL_PX, CELL_PX // 2 :: CELL_PX]
 
 
-def _match_devices(truth: Sequence[np.ndarray], seen: SeenView) -> list[int | None]:
+def _match_devices(truth: Sequence[np.ndarray], seen: ViewResult) -> list[int | None]:
     """Return the index of the found device for every true one, matched greedily by IoU."""
     overlaps = []
     for i, mask in enumerate(truth):

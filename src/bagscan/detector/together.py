@@ -54,7 +54,7 @@ def matched(devices: Sequence[Sequence[FoundDevice]]) -> list[Numbers]:
     return numbers
 
 
-def seen_together(
+def evaluate_jointly(
     maps: Sequence[ViewMaps], engine: Engine
 ) -> tuple[list[np.ndarray], list[tuple[Numbers, float]]]:
     """Evaluate the views of a bag together.

@@ -51,7 +51,7 @@ class Config:
 class CropEncoder(Encoder):
     """Encoder with crops, a backbone and global average pooling. See :class:`Config`."""
 
-    draws = True  # cost grows with the regions, so training describes a balanced sample
+    samples_regions = True  # cost grows with the regions, so training describes a balanced sample
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ class Config:
 class PixelEncoder(Encoder):
     """Encoder that returns the pixels of crops. See :class:`Config`."""
 
-    draws = True  # cost grows with the regions, so training describes a balanced sample
+    samples_regions = True  # cost grows with the regions, so training describes a balanced sample
 
     def __init__(self, config: Config) -> None:
         super().__init__()

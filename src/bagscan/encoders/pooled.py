@@ -91,7 +91,7 @@ class PooledEncoder(MapEncoder):
         self.to(memory_format=torch.channels_last)
 
     @property
-    def is_exported(self) -> bool:
+    def is_exportable(self) -> bool:
         """True without attention between regions: tracing would fix their number."""
         return self.context is None
 
@@ -128,9 +128,9 @@ class PooledEncoder(MapEncoder):
         Returns:
             (M, dim) descriptions.
         """
-        return self.described(self.maps(image), regions, chosen)
+        return self.describe_maps(self.maps(image), regions, chosen)
 
-    def described(
+    def describe_maps(
         self, maps: Tensor, regions: tuple[Tensor, Grid] | Tensor, chosen: Tensor
     ) -> Tensor:
         """Describe the chosen regions from the result of :meth:`maps`."""
@@ -142,7 +142,7 @@ class PooledEncoder(MapEncoder):
             pooled = self.context(pooled, src_key_padding_mask=empty)
         return pooled[chosen[:, 0], chosen[:, 1]]
 
-    def in_context(self, means: Tensor) -> Tensor:
+    def describe_means(self, means: Tensor) -> Tensor:
         """Return (n, dim) descriptions from the (n, dim) means of all regions of one image.
 
         Every region must contain a pixel.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-LEAST = 30  # examples per class; with fewer, a 95 % interval can span a third of [0, 1]
+MIN_EXAMPLES = 30  # examples per class; with fewer, a 95 % interval can span a third of [0, 1]
 CHANCE = 0.5
 
 
@@ -16,9 +16,9 @@ def warn_few_examples(counts: Mapping[str, int]) -> list[str]:
         counts: number of examples by class, for example ``{"benign scans": 12}``.
     """
     return [
-        f"only {n} {name}; rates from fewer than {LEAST} are unreliable"
+        f"only {n} {name}; rates from fewer than {MIN_EXAMPLES} are unreliable"
         for name, n in counts.items()
-        if n < LEAST
+        if n < MIN_EXAMPLES
     ]
 
 

@@ -121,11 +121,11 @@ def graphs_of(model: Model) -> list[str]:
     """
     can_be_exported = {
         "regioner": model.regioner.graphs is not None,
-        "encoder": model.encoder.is_exported,
-        "scorer": model.scorer.is_exported,
+        "encoder": model.encoder.is_exportable,
+        "scorer": model.scorer.is_exportable,
     }
-    for component, is_exported in can_be_exported.items():
-        if not is_exported:
+    for component, is_exportable in can_be_exported.items():
+        if not is_exportable:
             name = getattr(model.config, component)["name"]
             raise ModelError(
                 f"{component} {name!r} with these settings cannot be exported; "
@@ -221,7 +221,7 @@ def _trace_network(name: str, model: Model) -> onnx.ModelProto:
             {"prepared": (prepared, {1: HEIGHT, 2: WIDTH})},
             _item_outputs(finder.config.masks),
         )
-    return superpixel_graph(model.regioner.cutter, channels)
+    return superpixel_graph(model.regioner.segmenter, channels)
 
 
 def superpixel_graph(parts: Any, channels: int) -> onnx.ModelProto:

@@ -48,7 +48,7 @@ def files_of(path: Path) -> list[Path]:
     return list(set_at(path).values()) or [path, *beside(path, companion_endings(path.suffix))]
 
 
-def stamp_of(path: Path) -> str:
+def change_stamp(path: Path) -> str:
     """Return sizes and modification times of a scan's files; ``gone`` for a missing file.
 
     The result changes if a file changes. No file is read.
@@ -93,9 +93,11 @@ def find_scans(paths: Iterable[str | Path], unknown: Counter[str] | None = None)
         if path.is_dir():
             inside = sorted(Path(folder, name) for folder, _, names in walk(path) for name in names)
             for mark in (p for p in inside if p.name in MARKS):
-                refuse_doubled(mark.parent)
+                refuse_duplicates(mark.parent)
             # Broken links and pipes are included, so that they are reported.
-            found += [p for p in inside if p.suffix.lower() in READERS and not is_shadow(p.name)]
+            found += [
+                p for p in inside if p.suffix.lower() in READERS and not is_appledouble(p.name)
+            ]
             if unknown is not None:
                 unknown.update(unknown_types(p.name for p in inside))
         elif path.exists() or path.is_symlink():
@@ -128,7 +130,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield place, folders, files
 
 
-def is_shadow(name: str) -> bool:
+def is_appledouble(name: str) -> bool:
     """Return True for an AppleDouble file, which macOS writes on foreign file systems."""
     return name.startswith("._")
 
@@ -157,7 +159,7 @@ def no_scans(sources: Iterable[str | Path], unknown: Mapping[str, int]) -> str:
     return f"no scans in {', '.join(map(str, sources))}" + (f": {summary}" if summary else "")
 
 
-def refuse_doubled(folder: str | Path) -> None:
+def refuse_duplicates(folder: str | Path) -> None:
     """Refuse a folder with a raw and a colour image of every bag.
 
     Args:

@@ -1,4 +1,4 @@
-"""Reader of scans of any format, and the grouping of files to bags."""
+"""Reader of scans of any format, and the grouping of files into bags."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from bagscan.formats.scan_files import (
     MARKS,
     RECIPE,
     as_text,
+    change_stamp,
     describe_unknown_types,
     doubled_error,
     files_of,
     find_scans,
-    is_shadow,
+    is_appledouble,
     no_scans,
-    refuse_doubled,
+    refuse_duplicates,
     scan_id_of,
     set_at,
     set_name,
-    stamp_of,
     unknown_types,
     walk,
 )
@@ -43,15 +43,15 @@ __all__ = [
     "doubled_error",
     "files_of",
     "find_scans",
-    "is_shadow",
+    "is_appledouble",
     "no_scans",
     "read_scan",
     "read_view",
     "read_views",
-    "refuse_doubled",
+    "refuse_duplicates",
     "scan_id_of",
     "set_at",
-    "stamp_of",
+    "change_stamp",
     "describe_unknown_types",
     "unknown_types",
     "walk",
@@ -173,7 +173,7 @@ def bag_of(path: Path, names: Iterable[str]) -> str:
 
 
 def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, Path]]:
-    """Group files to bags, such as ``7_below.png`` and ``7_side.png`` of the same folder.
+    """Group files into bags, such as ``7_below.png`` and ``7_side.png`` of the same folder.
 
     Args:
         files: files as returned by :func:`find_scans`, with a single file per PNG set.

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from pycocotools import mask as rle
+from scipy.ndimage import distance_transform_edt
 
 from bagscan.core import Annotation, RunLengths
 from bagscan.core.checks import is_number
 
 MIN_INSIDE_PX = 0.5  # required overlap of a box with its image, in x and in y
 MAX_PIECES = 12  # characters of a compressed run: 60 bits
+# A region counts as on an anomaly if half of it lies this near: 10 mm where a pixel is 1 mm.
+NEAR_PX = 10
 FAR = 2.0  # distance from the image, in image sizes, beyond which coordinates are invalid
 
 
@@ -90,6 +93,11 @@ def check_image_size(declared: tuple[int, int], actual: tuple[int, int]) -> None
 def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     """Decode a COCO segmentation to (H, W) bool; see :func:`read_mask`."""
     return read_mask(segmentation, height, width).pixels()
+
+
+def grow(mask: np.ndarray) -> np.ndarray:
+    """Return the (H, W) bool mask of all pixels within ``NEAR_PX`` of a mask."""
+    return np.asarray(distance_transform_edt(~mask) <= NEAR_PX)
 
 
 def read_mask(segmentation: Any, height: int, width: int) -> RunLengths:

@@ -61,7 +61,7 @@ class SubComponents(Regioner):
         )
 
     @property
-    def cutter(self) -> Regioner:
+    def segmenter(self) -> Regioner:
         """The superpixel regioner, which is trained; training uses the annotated items."""
         return self.parts
 

@@ -46,7 +46,7 @@ def screen_files(
     message = "; ".join(errors.values())
     if scan is None:
         return ScreenedBag(error_row(next(iter(files.values())), message))
-    screener = next((s for s in screeners if s.takes(scan)), None) or _nearest(screeners, scan)
+    screener = next((s for s in screeners if s.accepts(scan)), None) or _nearest(screeners, scan)
     report = screener.screen(scan)
     present = {*files, *(view.view_id for view in scan.views)}  # a file may hold several views
     if not expected and len(files) == 1 and present & set(VIEWS):

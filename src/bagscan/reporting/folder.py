@@ -24,12 +24,12 @@ from bagscan.core.files import atomic_write_text, held, refuse_file
 from bagscan.formats import find_scans
 from bagscan.formats.scans import (
     VIEWS,
+    change_stamp,
     describe_unknown_types,
     expected_of,
     group_views,
     no_scans,
     scanner_views_of,
-    stamp_of,
 )
 from bagscan.kernel_cache import is_empty
 from bagscan.reporting.bags import screen_files
@@ -108,7 +108,7 @@ def screen_folder(
         raise ReadError(no_scans(paths, unknown))
     refuse_file(out)
     out.mkdir(parents=True, exist_ok=True)
-    screeners = [Screener.load(model, runtime=runtime, late=len(models) > 1) for model in models]
+    screeners = [Screener.load(model, runtime=runtime, lazy=len(models) > 1) for model in models]
     with held(out, report):
         _refuse_others(out, bags)
         tally, rows = _screen_into(out, bags, screeners, views, scanner_views, unknown, report)
@@ -194,7 +194,7 @@ def _screen_bags(
     n_new, started, reported_at = 0, time.monotonic(), time.monotonic()
     for number, files in enumerate(bags, 1):
         expected = scanner_views or expected_of(files, known_views)
-        stamps = [f"{name} {file.absolute()} {stamp_of(file)}" for name, file in files.items()]
+        stamps = [f"{name} {file.absolute()} {change_stamp(file)}" for name, file in files.items()]
         key = f"{used} {' '.join([*expected, *stamps])} {images is None}"
         # os.fsencode: a file name need not be UTF-8.
         stored = partial / hashlib.sha256(os.fsencode(key)).hexdigest()[:24]

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
-from bagscan.formats.truth import decode_mask
+from bagscan.formats.truth import decode_mask, grow
 
-# A finding counts as on the anomaly if half of it lies this near. A simulated pixel is 1 mm.
-NEAR_PX = 10
 ANOMALY = "anomaly"
 
 
@@ -61,7 +58,7 @@ def compared(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray]) -> dict[s
         ``false alarm`` or ``rightly clear``; ``on_it``: a bool per finding, True if it lies on
         the hidden item.
     """
-    near = {view: distance_transform_edt(~mask) <= NEAR_PX for view, mask in hidden.items()}
+    near = {view: grow(mask) for view, mask in hidden.items()}
     on_it = [_lies_on(finding, near) for finding in row["findings"]]
     if not hidden:
         outcome = "rightly clear" if row["decision"] == "CLEAR" else "false alarm"

@@ -51,7 +51,7 @@ class ExportedModel:
         folder: model folder whose hashes were checked.
         identity: id of the model folder.
         graphs: names of the graphs in the folder.
-        cutter: engine of the segmentation graphs (``CUTTING``).
+        segmentation: engine of the segmentation graphs (``CUTTING``).
         scoring: engine of the other graphs.
 
     Raises:
@@ -59,7 +59,12 @@ class ExportedModel:
     """
 
     def __init__(
-        self, folder: Path, identity: str, graphs: Collection[str], cutter: Engine, scoring: Engine
+        self,
+        folder: Path,
+        identity: str,
+        graphs: Collection[str],
+        segmentation: Engine,
+        scoring: Engine,
     ) -> None:
         self.id = identity
         description = read_description(folder)
@@ -77,7 +82,7 @@ class ExportedModel:
         self.operating_point = operating_point_of(description)
         self.calibration = calibration_of(description)
         self.about: dict[str, Any] = description["about"]
-        self._segmentation, self._scoring = cutter, scoring
+        self._segmentation, self._scoring = segmentation, scoring
         self.runtime = scoring.name
         self.kind = KINDS[self.config.regioner["name"]]
 

@@ -28,7 +28,7 @@ RUNTIMES = (*ENGINES, TORCH)  # fastest first
 VARIABLE = "BAGSCAN_RUNTIME"  # an environment variable, since worker processes inherit it
 
 
-def load_model(folder: str | Path, runtime: str | None = None, late: bool = False) -> UsableModel:
+def load_model(folder: str | Path, runtime: str | None = None, lazy: bool = False) -> UsableModel:
     """Load a model folder for inference.
 
     Args:
@@ -36,7 +36,7 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
         runtime: ``torch``, ``onnxruntime``, ``openvino`` or ``auto``: the fastest runtime that is
             installed and that the folder has graphs for. Defaults to the environment variable
             BAGSCAN_RUNTIME, or ``auto``.
-        late: load exported graphs at the first inference. This saves time if some of several
+        lazy: load exported graphs at the first inference. This saves time if some of several
             models are never used.
 
     Raises:
@@ -46,7 +46,7 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
     folder = Path(folder)
     name, graphs, identity = _choose_runtime(folder, runtime)
     if read_description(folder)["model"].get("kind") == "detector":
-        return _load_detector(folder, name, graphs, identity, late)
+        return _load_detector(folder, name, graphs, identity, lazy)
     if not graphs:
         from bagscan.model import Model
 
@@ -63,14 +63,14 @@ def load_model(folder: str | Path, runtime: str | None = None, late: bool = Fals
     segmentation = Late(OnnxRuntime.name, lambda: OnnxRuntime(segmentation_graphs))
     scoring = Late(name, create_scoring_engine)
     model = ExportedModel(folder, identity, graphs, segmentation, scoring)
-    if not late:
+    if not lazy:
         for engine in (segmentation, scoring):
             engine.load()
     return model
 
 
 def _load_detector(
-    folder: Path, name: str, graphs: dict[str, bytes], identity: str, late: bool
+    folder: Path, name: str, graphs: dict[str, bytes], identity: str, lazy: bool
 ) -> UsableDetector:
     from bagscan.detector.exported import UsableDetector
 
@@ -80,7 +80,7 @@ def _load_detector(
         return TorchEngine.load(folder)
 
     engine = Late(name, load_torch if name == TORCH else lambda: ENGINES[name](graphs))
-    if not late:
+    if not lazy:
         engine.load()
     return UsableDetector(read_description(folder), identity, engine)
 

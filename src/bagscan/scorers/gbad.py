@@ -76,7 +76,7 @@ class GBAD(Fitted, ClassScorer):
         self.known, self.gate, self.config = known, gate, config
 
     @property
-    def learnt(self) -> nn.Module:
+    def trainable_head(self) -> nn.Module:
         """Return the class scorer of phase I."""
         return self.known
 
@@ -104,9 +104,9 @@ class GBAD(Fitted, ClassScorer):
         logits: Tensor = self.known(embeddings)
         return logits
 
-    def by_class(self, embeddings: Tensor) -> Tensor:
+    def class_scores(self, embeddings: Tensor) -> Tensor:
         """Return (n, classes) scores in [0, 1] of (n, dim) descriptions."""
-        classes: Tensor = self.known.by_class(embeddings)
+        classes: Tensor = self.known.class_scores(embeddings)
         if self.config.mode == "cnn_alone":
             return classes
         anomalous = self.gate.score(embeddings)[:, None]
@@ -122,7 +122,7 @@ class GBAD(Fitted, ClassScorer):
 
     def score(self, embeddings: Tensor) -> Tensor:
         """Return the (n,) scores of the most likely class, in [0, 1]."""
-        return self.by_class(embeddings).amax(1)
+        return self.class_scores(embeddings).amax(1)
 
 
 def build(config: Config) -> GBAD:

@@ -46,7 +46,7 @@ class MultiLabel(OddsScorer, ClassScorer):
         logits: Tensor = self.head(embeddings)
         return logits
 
-    def by_class(self, embeddings: Tensor) -> Tensor:
+    def class_scores(self, embeddings: Tensor) -> Tensor:
         """Return (n, classes) scores in [0, 1] of (n, dim) descriptions."""
         return torch.sigmoid(self(embeddings))
 
@@ -57,7 +57,7 @@ class MultiLabel(OddsScorer, ClassScorer):
 
     def score(self, embeddings: Tensor) -> Tensor:
         """Return the (n,) scores of the most likely class, in [0, 1]."""
-        return self.by_class(embeddings).amax(1)
+        return self.class_scores(embeddings).amax(1)
 
 
 def build(config: Config) -> MultiLabel:

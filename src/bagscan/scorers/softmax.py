@@ -39,7 +39,7 @@ class Config:
 class SoftmaxScorer(OddsScorer):
     """Classifier with at most one hidden layer. See :class:`Config`."""
 
-    is_exported = True
+    is_exportable = True
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -16,7 +16,7 @@ from bagscan.simulate.mesh import Mesh
 from bagscan.simulate.parts import helix, screw
 
 Size = tuple[float, float, float]  # mm, longest first
-Make = Callable[[str, np.ndarray, np.random.Generator], Assembly | None]
+AnomalyBuilder = Callable[[str, np.ndarray, np.random.Generator], Assembly | None]
 
 ORGANIC = ("marzipan", "marzipan", "chocolate", "soap")
 POWDERS = ("flour", "sugar", "salt")
@@ -48,7 +48,7 @@ def build_anomaly(
     return b.build() if fits else None
 
 
-def imported(
+def build_from_mesh(
     mesh: Mesh, material: str, size_mm: Sequence[float] | np.ndarray, rng: np.random.Generator
 ) -> Assembly | None:
     """Build an anomaly from a user's mesh, its longest side along the longest of the box.
@@ -203,7 +203,7 @@ BUILDERS: dict[str, Callable[[Builder, Size], bool]] = {
     "metal_tube": metal_tube,
 }
 KINDS = tuple(BUILDERS)
-# Ranges of two ratios of the wanted place: longest to middle side, and middle to shortest side.
+# Ranges of two aspect ratios of the box to search for: longest to middle side, middle to shortest.
 SHAPES = {
     "organic_block": ((1.0, 2.5), (1.0, 5.0)),
     "powder": ((1.0, 2.0), (1.2, 4.0)),
@@ -217,7 +217,7 @@ SHAPES = {
 
 
 @dataclass(frozen=True)
-class Least:
+class MinimumSize:
     """Minimum size of an anomaly after it is built.
 
     Attributes:
@@ -236,20 +236,21 @@ class Sizes:
     """Sizes of the anomalies of a dataset.
 
     Attributes:
-        volumes_mm3: by kind, smallest and largest place to search for, distributed evenly on a
-            logarithmic scale.
-        volume_exponent: exponent of the distribution; 1 is even, more favours small places.
+        volumes_mm3: by kind, smallest and largest volume of the box to search for; see
+            ``volume_exponent``.
+        volume_exponent: exponent of the random number; 1 is log-uniform, larger values favour small
+            volumes.
         least: minimum size by kind; a kind without an entry has no minimum.
         fill: lowest and highest level that a hollow is filled to, as a share of its height.
     """
 
     volumes_mm3: Mapping[str, tuple[float, float]]
     volume_exponent: float = 1.0
-    least: Mapping[str, Least] = field(default_factory=dict)
+    least: Mapping[str, MinimumSize] = field(default_factory=dict)
     fill: tuple[float, float] = (0.1, 0.9)
 
 
-BULK = Least((30.0, 20.0, 3.0), 25e3)
+MIN_BULK_SIZE = MinimumSize((30.0, 20.0, 3.0), 25e3)
 SIZES = {
     # Sizes that an operator is expected to find.
     "operational": Sizes(
@@ -264,17 +265,17 @@ SIZES = {
             "metal_tube": (10e3, 150e3),
         },
         least={
-            "organic_block": BULK,
-            "powder": BULK,
-            "liquid": BULK,
-            "metal_plate": Least((45.0, 28.0, 0.0)),
-            "screws": Least((25.0, 12.0, 0.0), solids=20),
-            "sharp": Least((60.0, 10.0, 0.0)),
-            "wires_and_battery": Least((30.0, 14.0, 0.0)),
-            "metal_tube": Least((55.0, 7.0, 0.0)),
+            "organic_block": MIN_BULK_SIZE,
+            "powder": MIN_BULK_SIZE,
+            "liquid": MIN_BULK_SIZE,
+            "metal_plate": MinimumSize((45.0, 28.0, 0.0)),
+            "screws": MinimumSize((25.0, 12.0, 0.0), solids=20),
+            "sharp": MinimumSize((60.0, 10.0, 0.0)),
+            "wires_and_battery": MinimumSize((30.0, 14.0, 0.0)),
+            "metal_tube": MinimumSize((55.0, 7.0, 0.0)),
         },
     ),
-    # Several decades, down to crumbs hidden in the noise: a stress test, not for main results.
+    # Several orders of magnitude, down to crumbs hidden in the noise: a stress test.
     "specks": Sizes(
         volumes_mm3={
             "organic_block": (3.0, 9000.0),
@@ -291,13 +292,13 @@ SIZES = {
     ),
 }
 OPERATIONAL = SIZES["operational"]
-# Anomalies shrink in a device whose bounding box is smaller than this, down to these factors of
-# their volume and of their minimum lengths.
+# In a device with a smaller bounding box, the volume of an anomaly and its minimum lengths scale
+# with the box, but not below these factors.
 FULL_SIZE_VOLUME_MM3, MIN_VOLUME_FACTOR, MIN_LENGTH_FACTOR = 6e5, 0.2, 0.6
 
 
 def size_factor(device: Assembly) -> float:
-    """Return the factor that anomalies shrink by for a device, in [0.2, 1].
+    """Return the scale factor of the volume of anomalies in a device, in [0.2, 1].
 
     It is 1 if the bounding box of the device has 600 cm³ or more.
     """
@@ -306,7 +307,7 @@ def size_factor(device: Assembly) -> float:
 
 
 def draw_place_size(
-    kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, room: float = 1.0
+    kind: str, rng: np.random.Generator, sizes: Sizes = OPERATIONAL, scale: float = 1.0
 ) -> np.ndarray:
     """Draw the size of the place that an anomaly of a kind needs.
 
@@ -314,29 +315,29 @@ def draw_place_size(
         kind: one of ``KINDS``.
         rng: random generator.
         sizes: range of sizes.
-        room: factor of the volume, see :func:`size_factor`.
+        scale: factor of the volume, see :func:`size_factor`.
 
     Returns:
         (3,) mm, longest side first.
     """
     low, high = sizes.volumes_mm3[kind]
-    volume = room * low * (high / low) ** (rng.random() ** sizes.volume_exponent)
+    volume = scale * low * (high / low) ** (rng.random() ** sizes.volume_exponent)
     first, second = (np.exp(rng.uniform(*np.log(pair))) for pair in SHAPES[kind])
     middle = (volume * second / first) ** (1 / 3)
     return np.array([middle * first, middle, middle / second])
 
 
 def is_large_enough(
-    anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, room: float = 1.0
+    anomaly: Assembly, kind: str, sizes: Sizes = OPERATIONAL, scale: float = 1.0
 ) -> bool:
-    """Return whether an anomaly has the minimum size of its kind, scaled by ``room``."""
+    """Return whether an anomaly has the minimum size of its kind, scaled by ``scale``."""
     minimum = sizes.least.get(kind)
     if minimum is None:
         return True
     low, high = anomaly.bounds
     sides = np.sort(high - low)[::-1]
     return bool(
-        (sides >= max(MIN_LENGTH_FACTOR, room) * np.array(minimum.sides_mm)).all()
-        and np.prod(sides) >= room * minimum.volume_mm3
+        (sides >= max(MIN_LENGTH_FACTOR, scale) * np.array(minimum.sides_mm)).all()
+        and np.prod(sides) >= scale * minimum.volume_mm3
         and len(anomaly) >= minimum.solids
     )

@@ -23,7 +23,7 @@ Placed = tuple[Assembly, np.ndarray, np.ndarray]  # object in the bag's frame, r
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """An object of a scene.
 
     Attributes:
@@ -68,7 +68,7 @@ def pack(
     heap: Heap,
     subject: DeviceUnderTest,
     rng: np.random.Generator,
-) -> tuple[list[Placed], tuple[Thing, ...]]:
+) -> tuple[list[Placed], tuple[SceneObject, ...]]:
     """Fill a bag from bottom to top: garments, the device under test, other things, garments.
 
     Args:
@@ -133,14 +133,14 @@ class _Packer:
     def __init__(self, bag: Bag, heap: Heap, rng: np.random.Generator) -> None:
         self._bag, self._heap, self._rng = bag, heap, rng
         self.placed: list[Placed] = []
-        self.things: list[Thing] = []
+        self.things: list[SceneObject] = []
         self._register(bag.assembly, bag.kind, "bag", {})
 
     def _register(self, assembly: Assembly, name: str, role: str, about: Mapping[str, Any]) -> None:
         first = sum(len(thing.components) for thing in self.things)
         numbers = tuple(range(first, first + len(assembly.components)))
         names = tuple(component.name for component in assembly.components)
-        self.things.append(Thing(name, role, numbers, names, about))
+        self.things.append(SceneObject(name, role, numbers, names, about))
 
     def _add(
         self,
@@ -181,8 +181,8 @@ class _Packer:
             assembly: the object in its own frame.
             turn: (3, 3) rotation.
             name: class of the object.
-            role: see :class:`Thing`.
-            about: see :class:`Thing`.
+            role: see :class:`SceneObject`.
+            about: see :class:`SceneObject`.
             tries: number of random positions to try.
             envelope: object for which to reserve space, if larger than ``assembly``.
         """

@@ -15,7 +15,7 @@ from bagscan.simulate.anomalies import (
     LIQUIDS,
     OPERATIONAL,
     POWDERS,
-    Make,
+    AnomalyBuilder,
     Sizes,
     build_anomaly,
     draw_place_size,
@@ -23,7 +23,7 @@ from bagscan.simulate.anomalies import (
     size_factor,
 )
 from bagscan.simulate.assembly import OUTSIDE, Assembly, Builder, join
-from bagscan.simulate.free_space import LAYER_MM, Rooms, Search
+from bagscan.simulate.free_space import LAYER_MM, FreeSpaces, Search
 from bagscan.simulate.occupancy import Grid, occupy
 from bagscan.simulate.shapes import filled
 
@@ -76,46 +76,46 @@ class Wanted:
         kind: one of :data:`bagscan.simulate.anomalies.KINDS`.
         sizes: range of its size.
         make: builds it; replaced by a function of its own for a user's mesh.
-        room: scale factor for a small device, see :func:`bagscan.simulate.anomalies.size_factor`.
+        scale: scale factor for a small device, see :func:`bagscan.simulate.anomalies.size_factor`.
     """
 
     kind: str
     sizes: Sizes = field(default=OPERATIONAL)
-    make: Make = build_anomaly
-    room: float = 1.0
+    make: AnomalyBuilder = build_anomaly
+    scale: float = 1.0
 
     def size_mm(self, rng: np.random.Generator) -> np.ndarray:
         """Draw the (3,) size of the place to search for, longest side first."""
-        return draw_place_size(self.kind, rng, self.sizes, self.room)
+        return draw_place_size(self.kind, rng, self.sizes, self.scale)
 
     def fits(self, anomaly: Assembly) -> bool:
         """Return whether an anomaly is large enough for its kind. A user's mesh always is."""
         if self.make is not build_anomaly:
             return True
-        return is_large_enough(anomaly, self.kind, self.sizes, self.room)
+        return is_large_enough(anomaly, self.kind, self.sizes, self.scale)
 
 
 def conceal(
-    device: Assembly | Rooms,
+    device: Assembly | FreeSpaces,
     way: str,
     kind: str,
     rng: np.random.Generator,
     sizes: Sizes = OPERATIONAL,
-    make: Make = build_anomaly,
+    make: AnomalyBuilder = build_anomaly,
 ) -> Concealed | None:
     """Hide an anomaly in a device that stands alone. Return None if three attempts fail.
 
     Args:
-        device: a device, or its :class:`Rooms` to reuse the searches of earlier calls.
+        device: a device, or its :class:`FreeSpaces` to reuse the searches of earlier calls.
         way: one of ``WAYS``.
         kind: see :class:`Wanted`.
         sizes: see :class:`Wanted`.
         make: see :class:`Wanted`.
     """
-    rooms = device if isinstance(device, Rooms) else Rooms(device)
-    wanted = Wanted(kind, sizes, make, size_factor(rooms.device))
+    spaces = device if isinstance(device, FreeSpaces) else FreeSpaces(device)
+    wanted = Wanted(kind, sizes, make, size_factor(spaces.device))
     for _ in range(3):
-        found = WAYS[way](rooms, wanted, rng)
+        found = WAYS[way](spaces, wanted, rng)
         if found is not None:
             return found
     return None
@@ -189,15 +189,17 @@ def _find_box(
     return None
 
 
-def cavity_insert(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
+def cavity_insert(spaces: FreeSpaces, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
     """Hide an anomaly in the empty space of a case."""
-    place = _find_box(rooms.inside, wanted.size_mm(rng), rng)
-    return _build_at(place, rooms.device, "cavity_insert", wanted, rng)
+    place = _find_box(spaces.inside, wanted.size_mm(rng), rng)
+    return _build_at(place, spaces.device, "cavity_insert", wanted, rng)
 
 
-def replaced_component(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
+def replaced_component(
+    spaces: FreeSpaces, wanted: Wanted, rng: np.random.Generator
+) -> Concealed | None:
     """Hide an anomaly in place of a component such as a cell, a disk or a motor."""
-    device = rooms.device
+    device = spaces.device
     candidates = [
         k
         for k, component in enumerate(device.components)
@@ -206,26 +208,28 @@ def replaced_component(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -
     if not candidates:
         return None
     component = candidates[int(rng.integers(len(candidates)))]
-    left, search, bay_mm = rooms.bay(component)
+    left, search, bay_mm = spaces.bay(component)
     size = np.minimum(np.sort(bay_mm)[::-1] * rng.uniform(0.45, 1.0, 3), 400)
     place = _find_box(search, size, rng, 0.15)
     removed = device.alone(device.part_of(component))
     return _build_at(place, left, "replaced_component", wanted, rng, removed)
 
 
-def between_layers(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
+def between_layers(
+    spaces: FreeSpaces, wanted: Wanted, rng: np.random.Generator
+) -> Concealed | None:
     """Hide an anomaly in a thin gap, flattened to fit."""
     size = wanted.size_mm(rng)
     thickness = min(rng.uniform(*LAYER_MM), float(np.cbrt(np.prod(size))))
     sides = np.minimum(np.sqrt(np.prod(size) / thickness) * np.exp([0.3, -0.3]), 200)
     flat = np.append(rng.permutation(sides), thickness)
-    place = _find_box(rooms.layers, flat, rng, 0.1, any_axes=False)
-    return _build_at(place, rooms.device, "between_layers", wanted, rng)
+    place = _find_box(spaces.layers, flat, rng, 0.1, any_axes=False)
+    return _build_at(place, spaces.device, "between_layers", wanted, rng)
 
 
-def partial_fill(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
+def partial_fill(spaces: FreeSpaces, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
     """Pour a powder or liquid into a cavity, or lay an anomaly on its floor."""
-    device = rooms.device
+    device = spaces.device
     if not device.hollows:
         return None
     cavity = device.hollows[int(rng.integers(len(device.hollows)))]
@@ -235,7 +239,7 @@ def partial_fill(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Conc
         found = _pour(device, cavity, wanted, rng)
         if found is not None:
             return found
-    place = _find_box(rooms.hollow(cavity), wanted.size_mm(rng), rng, 0.2)
+    place = _find_box(spaces.hollow(cavity), wanted.size_mm(rng), rng, 0.2)
     return _build_at(place, device, "partial_fill", wanted, rng)
 
 
@@ -267,13 +271,13 @@ def _pour(
     return _reject_overlap(found)
 
 
-def taped_outside(rooms: Rooms, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
+def taped_outside(spaces: FreeSpaces, wanted: Wanted, rng: np.random.Generator) -> Concealed | None:
     """Attach an anomaly to the outer surface of a device. A bag is packed around both."""
-    place = _find_box(rooms.outside, wanted.size_mm(rng), rng)
-    return _build_at(place, rooms.device, "taped_outside", wanted, rng)
+    place = _find_box(spaces.outside, wanted.size_mm(rng), rng)
+    return _build_at(place, spaces.device, "taped_outside", wanted, rng)
 
 
-WAYS: dict[str, Callable[[Rooms, Wanted, np.random.Generator], Concealed | None]] = {
+WAYS: dict[str, Callable[[FreeSpaces, Wanted, np.random.Generator], Concealed | None]] = {
     "cavity_insert": cavity_insert,
     "replaced_component": replaced_component,
     "partial_fill": partial_fill,

@@ -34,7 +34,7 @@ from bagscan.core.errors import ConfigError, DataError, nearest
 from bagscan.core.files import atomic_write_text, refuse_file
 from bagscan.formats.scans import RECIPE
 from bagscan.imaging.scanner import load_profile, varied
-from bagscan.simulate.anomalies import Make, build_anomaly, imported
+from bagscan.simulate.anomalies import AnomalyBuilder, build_anomaly, build_from_mesh
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import render
 from bagscan.simulate.scan_files import is_complete, record_path, write_scan
@@ -306,6 +306,6 @@ def make_scene(job: Job, index: int) -> int:
 
 
 @lru_cache(maxsize=1)  # a worker reads the mesh once
-def _make_import(insert: Import) -> Make:
+def _make_import(insert: Import) -> AnomalyBuilder:
     mesh = read_stl(insert.path)
-    return lambda kind, size, rng: imported(mesh, insert.material, size, rng)
+    return lambda kind, size, rng: build_from_mesh(mesh, insert.material, size, rng)

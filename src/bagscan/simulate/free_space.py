@@ -29,7 +29,7 @@ class Search:
     starts: np.ndarray
 
 
-class Rooms:
+class FreeSpaces:
     """Free space of a device, by way of concealment. Every search is computed once.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Scenes of a dataset: their plans, their random streams and how they are assembled.
 
-First, an anomaly is hidden in a device in the frame of that device (staging). Then bag, clutter and
-noise are drawn for the staged device. The scene is scanned twice, without and with the anomaly, so
-that the two scans differ in nothing else.
+First, an anomaly is hidden in a device (staging), in the coordinates of the device. Then bag,
+clutter and noise are drawn for the staged device. The scene is scanned twice, without and with the
+anomaly. The two scans differ only in the anomaly and the components that it replaces.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bagscan.simulate.anomalies import SIZES, Make, build_anomaly
+from bagscan.simulate.anomalies import SIZES, AnomalyBuilder, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
-from bagscan.simulate.bag_contents import DeviceUnderTest, Placed, Thing, pack
+from bagscan.simulate.bag_contents import DeviceUnderTest, Placed, SceneObject, pack
 from bagscan.simulate.bags import Bag, build_bag
 from bagscan.simulate.concealment import Concealed
 from bagscan.simulate.devices import NAMES, Family
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
 from bagscan.simulate.recipe import STREAMS, Recipe, collection_stream, owned_device
-from bagscan.simulate.staging import MAY_LIE, stage, usual_poses
+from bagscan.simulate.staging import CAN_LIE_ON_SIDE, stage, usual_poses
 
-TALLEST_MM, WIDEST_MM, LONGEST_MM = 330.0, 520.0, 440.0
+TALLEST_MM, WIDEST_MM, LONGEST_MM = 330.0, 520.0, 440.0  # inner size of the largest bag
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Scene:
     """
 
     benign: Assembly
-    things: tuple[Thing, ...]
+    things: tuple[SceneObject, ...]
     y_mm: tuple[float, float]
     anomalous: Assembly | None = None
     changed: Assembly | None = None
@@ -87,7 +87,7 @@ def known_staging(
     ways: tuple[str, ...],
     sizes: str,
 ) -> Concealed | None:
-    """Return a staging of a piece of the collection, the same in datasets of any seed."""
+    """Return a staging of a piece of the collection. It does not depend on the dataset's seed."""
     assert family.piece is not None
     rng = collection_stream(collection, 1, NAMES.index(family.device), family.piece, staging)
     return _stage(
@@ -102,7 +102,7 @@ def _stage(
     ways: tuple[str, ...],
     sizes: str,
     rng: np.random.Generator,
-    make: Make,
+    make: AnomalyBuilder,
 ) -> Concealed | None:
     # A user's own mesh has a fixed size, and specks are small on purpose: both can be invisible.
     require_visible = sizes != "specks" and make is build_anomaly
@@ -112,9 +112,8 @@ def _stage(
 def plan(recipe: Recipe, index: int) -> Plan:
     """Choose device, split, group and staging of a scene, balanced and in random order.
 
-    With n classes, every run of n scenes contains each class once. A block consists of as many runs
-    as ``recipe.parts`` sums to. It contains, for each class, every split in proportion and in
-    random order.
+    With n classes, every n consecutive scenes contain each class once. After n * sum(parts) scenes,
+    every class has its scenes in the splits in exactly the proportions of ``recipe.parts``.
     """
     devices, cycle = recipe.devices, [name for name, n in recipe.parts.items() for _ in range(n)]
     block, within = divmod(index, len(cycle) * len(devices))
@@ -137,53 +136,53 @@ def plan(recipe: Recipe, index: int) -> Plan:
 
 
 def build_scene(
-    recipe: Recipe, what: Plan, tunnel_mm: Sequence[float], make: Make = build_anomaly
+    recipe: Recipe, plan: Plan, tunnel_mm: Sequence[float], make: AnomalyBuilder = build_anomaly
 ) -> Scene:
     """Build the scene of a plan in the frame of the tunnel.
 
     Args:
         recipe: settings of the dataset.
-        what: plan of the scene.
+        plan: plan of the scene.
         tunnel_mm: width and height of the tunnel.
-        make: builder of all anomalies, in place of the builders of their kinds.
+        make: builds every anomaly; for a user's mesh it replaces the builders of the kinds.
 
     Returns:
         The scene; without an anomaly if none could be hidden.
     """
-    rng = recipe.stream(what.index, "device")
-    device, dimensions = recipe.build(what.family, rng)
-    if what.staging is not None and make is build_anomaly:
+    rng = recipe.stream(plan.index, "device")
+    device, dimensions = recipe.build(plan.family, rng)
+    if plan.staging is not None and make is build_anomaly:
         found = known_staging(
-            recipe.collection, what.family, what.staging, recipe.kinds, recipe.ways, recipe.sizes
+            recipe.collection, plan.family, plan.staging, recipe.kinds, recipe.ways, recipe.sizes
         )
     else:
         found = _stage(
             device,
-            what.family.device,
+            plan.family.device,
             recipe.kinds,
             recipe.ways,
             recipe.sizes,
-            recipe.stream(what.index, "anomaly"),
+            recipe.stream(plan.index, "anomaly"),
             make,
         )
     # An anomaly taped to a device is packed with it; the benign twin keeps the same space free.
     staged = join([device, found.anomaly]) if found and found.way == "taped_outside" else device
-    if what.family.device in MAY_LIE and rng.random() < 0.5:
+    if plan.family.device in CAN_LIE_ON_SIDE and rng.random() < 0.5:
         side = rotation_xyz(np.pi / 2, 0, 0)
     else:
         side = np.eye(3)
     turn = _fitting_turn(
         staged, rotation_xyz(rng.normal(0, 0.045), rng.normal(0, 0.045), 0) @ side, rng
     )
-    bag, heap = _build_bag(recipe, staged.moved(turn), recipe.stream(what.index, "bag"))
-    subject = DeviceUnderTest(what.family, dimensions, device, staged, turn)
+    bag, heap = _build_bag(recipe, staged.moved(turn), recipe.stream(plan.index, "bag"))
+    subject = DeviceUnderTest(plan.family, dimensions, device, staged, turn)
     placed, things = pack(
-        recipe, what.part, what.group, bag, heap, subject, recipe.stream(what.index, "items")
+        recipe, plan.part, plan.group, bag, heap, subject, recipe.stream(plan.index, "items")
     )
     parts = [bag.assembly, *(assembly for assembly, _, _ in placed)]
     hosts = [OUTSIDE, *[bag.host] * len(placed)]
     inside = join(parts, hosts)
-    yaw, at = _lay_on_belt(inside, tunnel_mm[0], recipe.stream(what.index, "belt"))
+    yaw, at = _lay_on_belt(inside, tunnel_mm[0], recipe.stream(plan.index, "belt"))
     benign = inside.moved(yaw, at)
     scene = Scene(benign, things, (0.0, float(np.ptp(benign.vertices[:, 1]) + 60.0)))
     return scene if found is None else _add_anomaly(scene, found, parts, hosts, placed, yaw, at)
@@ -204,7 +203,10 @@ def _lay_on_belt(
 
 
 def _fitting_turn(device: Assembly, tilt: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw a rotation about z that fits the largest bag; very large devices lie straight."""
+    """Draw a rotation about z with which the device fits the largest bag.
+
+    A device that fits with none of the rotations tried is not rotated.
+    """
     random_yaw = rng.uniform(-0.25, 0.25) + np.pi / 2 * rng.integers(4)
     turns = [
         np.asarray(rotation_xyz(0, 0, yaw) @ tilt)

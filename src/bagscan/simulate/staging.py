@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bagscan.imaging.scanner import Profile, ViewGeometry, load_profile
-from bagscan.simulate.anomalies import OPERATIONAL, Make, Sizes, build_anomaly
+from bagscan.simulate.anomalies import OPERATIONAL, AnomalyBuilder, Sizes, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.concealment import Concealed, conceal
 from bagscan.simulate.forward import line_positions, transmission
-from bagscan.simulate.free_space import Rooms
+from bagscan.simulate.free_space import FreeSpaces
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.raster import Rasteriser, Silhouette
 
@@ -27,7 +27,7 @@ MIN_AREA_MM2, MIN_CHANGE = 150.0, 0.08
 REFERENCE_PROFILE, REFERENCE_LINE_PITCH_MM = "g640", 2.0
 SURROUNDINGS_MM = 10.0
 # Devices that lie on their back or side in half of the bags.
-MAY_LIE = ("toaster", "kettle", "iron", "router", "camera")
+CAN_LIE_ON_SIDE = ("toaster", "kettle", "iron", "router", "camera")
 TRIES, TRIES_PER_WAY, TRIES_PER_KIND = 72, 4, 24
 
 
@@ -103,11 +103,13 @@ def pixel_mm(view: ViewGeometry, line_pitch_mm: float, at_mm: np.ndarray) -> tup
 def usual_poses(device: str) -> list[np.ndarray]:
     """Return the (3, 3) rotations of the two usual poses of a device.
 
-    Devices of ``MAY_LIE`` stand or lie; other devices point along or across the belt.
+    Devices of ``CAN_LIE_ON_SIDE`` stand or lie; other devices point along or across the belt.
     """
     return [
         np.eye(3),
-        rotation_xyz(np.pi / 2, 0, 0) if device in MAY_LIE else rotation_xyz(0, 0, np.pi / 2),
+        rotation_xyz(np.pi / 2, 0, 0)
+        if device in CAN_LIE_ON_SIDE
+        else rotation_xyz(0, 0, np.pi / 2),
     ]
 
 
@@ -158,8 +160,8 @@ def stage(
     ways: Sequence[str],
     rng: np.random.Generator,
     sizes: Sizes = OPERATIONAL,
-    make: Make = build_anomaly,
-    least_visible: bool = True,
+    make: AnomalyBuilder = build_anomaly,
+    require_visible: bool = True,
 ) -> Concealed | None:
     """Hide an anomaly in a device such that it can be seen.
 
@@ -175,12 +177,12 @@ def stage(
         rng: source of all random numbers of the staging.
         sizes: range of anomaly sizes.
         make: builder of anomalies.
-        least_visible: require that the anomaly can be seen; False for specks.
+        require_visible: require that the anomaly can be seen; False for specks.
 
     Returns:
         The concealment, or None if all tries fail.
     """
-    rooms = Rooms(device)
+    spaces = FreeSpaces(device)
     inside = [way for way in ways if way != "taped_outside"]
     for attempt in range(TRIES):
         if attempt % TRIES_PER_KIND == 0:
@@ -188,7 +190,7 @@ def stage(
         if attempt % TRIES_PER_WAY == 0:
             last_resort = attempt >= TRIES - TRIES_PER_KIND
             way = str(rng.choice(inside if attempt and inside and not last_resort else ways))
-        found = conceal(rooms, way, kind, rng, sizes, make)
-        if found is not None and (not least_visible or can_be_seen(device, found, poses)):
+        found = conceal(spaces, way, kind, rng, sizes, make)
+        if found is not None and (not require_visible or can_be_seen(device, found, poses)):
             return found
     return None

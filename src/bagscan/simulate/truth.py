@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as rle
 
-from bagscan.simulate.bag_contents import Thing
+from bagscan.simulate.bag_contents import SceneObject
 from bagscan.simulate.raster import Silhouette
 from bagscan.simulate.render import RenderedView
 
@@ -36,7 +36,7 @@ def encode(silhouette: Silhouette, shape: tuple[int, int]) -> dict[str, Any]:
 
 
 def view_annotations(
-    view: RenderedView, things: Sequence[Thing], image_id: int
+    view: RenderedView, things: Sequence[SceneObject], image_id: int
 ) -> list[dict[str, Any]]:
     """Return the COCO entries of a view: all objects, the components of devices, the anomaly.
 
@@ -89,7 +89,7 @@ def view_annotations(
     return entries
 
 
-def ambiguous(view: RenderedView, things: Sequence[Thing]) -> list[str]:
+def ambiguous(view: RenderedView, things: Sequence[SceneObject]) -> list[str]:
     """Return the names of clutter whose silhouette lies almost entirely inside a device."""
     devices = [
         Silhouette.union([view.components[k] for k in t.components])

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bagscan.datasets.packed import LABEL_STRIDE, PackedScene
-from bagscan.detector.depthwise import quicken
+from bagscan.detector.depthwise import use_fast_depthwise
 from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import N_BITS, cut, draw_pose, whole_view
@@ -100,7 +100,7 @@ class DetectorTask:
     ) -> None:
         self.config, self.kinds, self.devices, self.images = config, kinds, devices, images
         self.network = network.to(memory_format=torch.channels_last)
-        quicken(self.network)
+        use_fast_depthwise(self.network)
         self.modules: dict[str, nn.Module] = {"network": network}
         self.views = [view for scene in train for view in scene.views]
         self.anomalous = [

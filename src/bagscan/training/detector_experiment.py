@@ -17,7 +17,7 @@ from bagscan.detector.features import IMAGES
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
-from bagscan.detector.scored_bags import score_set
+from bagscan.detector.scored_bags import score_dataset
 from bagscan.evaluation.meaning import warn_few_examples
 from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
@@ -188,7 +188,7 @@ def calibrate_detector(
     """
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = [bag for name in sets for bag in score_set(Path(name), usable, "val", report=report)]
+    bags = [bag for name in sets for bag in score_dataset(Path(name), usable, "val", report=report)]
     detector = Detector.load(folder)
     anomalous = sum(bag.anomalous for bag in bags)
     for warning in warn_few_examples(
@@ -206,7 +206,7 @@ def evaluate_detector(
     """Return the metrics of a detector on one split of simulated sets, by group and overall."""
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = [bag for name in sets for bag in score_set(Path(name), usable, part, report=report)]
+    bags = [bag for name in sets for bag in score_dataset(Path(name), usable, part, report=report)]
     groups = sorted({bag.about["group"] for bag in bags})
     results = {
         group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds)

@@ -80,7 +80,7 @@ class JointTask:
         if config.mode != "two_stage":
             self.modules["regioner"] = model.regioner
         # The item finder stays fixed in every mode.
-        model.regioner.cutter.requires_grad_(config.mode != "two_stage")
+        model.regioner.segmenter.requires_grad_(config.mode != "two_stage")
         self.components = None
         if config.components:
             if not isinstance(model.encoder, MapEncoder):
@@ -169,7 +169,7 @@ class JointTask:
                 )
                 extra = extra + config.components * component_loss
                 terms["components"] = float(component_loss.detach())
-                embeddings = self.model.encoder.described(maps, regions, indices)
+                embeddings = self.model.encoder.describe_maps(maps, regions, indices)
             else:
                 embeddings = self.model.encoder(image, regions, indices)
             logits = self.model.scorer(embeddings).float()
@@ -191,7 +191,7 @@ class JointTask:
 
     def _segment(self, batch: Batch) -> tuple[tuple[Tensor, Grid], Tensor, dict[str, float]]:
         """Return the soft association of a batch, and the losses of the regioner."""
-        config, regioner = self.config, self.model.regioner.cutter
+        config, regioner = self.config, self.model.regioner.segmenter
         assert isinstance(regioner, SoftRegioner)  # batch() segments for others
         view = self.train[0].view
         prepared = regioner.prepare(batch.pixels, view.quantity, view.channels)
@@ -222,7 +222,7 @@ class JointTask:
         These are all regions with weight, or a balanced draw of them.
         """
         has_weight = truth.weight > 0
-        if not self.model.encoder.draws:
+        if not self.model.encoder.samples_regions:
             return has_weight.nonzero()
         per_class = max(1, self.config.segments_per_scan // 2)
         rank = torch.rand(has_weight.shape, device=has_weight.device).masked_fill(~has_weight, 2.0)

@@ -66,7 +66,7 @@ def _initialise(model: Model, experiment: JointExperiment) -> None:
     if experiment.init:
         start = Model.load(experiment.init)
         try:
-            if model.regioner.cutter is model.regioner:
+            if model.regioner.segmenter is model.regioner:
                 start = start.everywhere()
             model.load_state_dict(start.state_dict())
         except RuntimeError as error:

@@ -52,7 +52,7 @@ class Shown:
         first_row: first row of cells.
         rows: number of rows.
         mirrored: whether to mirror the first view, the second view, and both along the belt.
-        lone: number of the only view that is used; None for both.
+        only_view: number of the only view that is used; None for both.
     """
 
     scene: SceneMaps
@@ -60,7 +60,7 @@ class Shown:
     first_row: int
     rows: int
     mirrored: tuple[bool, bool, bool] = (False, False, False)
-    lone: int | None = None
+    only_view: int | None = None
 
 
 def bags_of(shown: Sequence[Shown]) -> BagBatch:
@@ -75,7 +75,7 @@ def bags_of(shown: Sequence[Shown]) -> BagBatch:
     has_cell = np.zeros((VIEWS * n, 1, rows, width), np.float32)
     for k, (item, views) in enumerate(zip(shown, scans, strict=True)):
         for v, view in enumerate(views):
-            if item.lone in (None, v):
+            if item.only_view in (None, v):
                 row = v * n + k
                 _copy_view(item, view, v, (merged[row], anomaly[row], truth[row], has_cell[row]))
     devices = [
@@ -118,7 +118,7 @@ def _devices(
     for d in range(len(views[0].verdicts)):
         whole = np.array([(view.truth[2 + d] > HALF_CELL).sum() for view in views])
         mask = truth[:, 2 + d] > HALF_CELL
-        is_used = np.array([item.lone in (None, v) for v in range(VIEWS)])
+        is_used = np.array([item.only_view in (None, v) for v in range(VIEWS)])
         if (whole < MIN_CELLS).any() or (mask.sum((1, 2)) < WHOLE * whole)[is_used].any():
             continue
         hidden = item.anomalous and d == item.scene.host

@@ -164,7 +164,7 @@ class MultiLabelTask:
         self.val = positive + subsample_evenly(negative, n_negative)
         self.modules: dict[str, nn.Module] = {
             "encoder": model.encoder,
-            "scorer": model.scorer.learnt,
+            "scorer": model.scorer.trainable_head,
         }
         share = (self.labels == 1).mean(0).clip(1e-3, 1 - 1e-3)
         self.weight = torch.tensor(
@@ -269,7 +269,7 @@ def embeddings_of(model: Model, samples: Sequence[Sample], batch: int = 32) -> T
 def class_scores(model: Model, samples: Sequence[Sample]) -> np.ndarray:
     """Return (n, classes) scores in [0, 1]."""
     assert isinstance(model.scorer, ClassScorer)
-    return np.asarray(model.scorer.by_class(embeddings_of(model, samples)).cpu().numpy())
+    return np.asarray(model.scorer.class_scores(embeddings_of(model, samples)).cpu().numpy())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Augmentation: the contents of another scan on top of a scan, as if both bags lay on the belt.
 
 Log attenuations add up along a ray (Beer-Lambert law), so the sum of two views is a view of both
-bags. Both views of a scan share the rows of the belt, so the same rows of another scan fit to both.
+bags. Both views of a scan share the rows of the belt, so the same rows of the other scan match in
+both views.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from bagscan.detector.features import (
     HIGH_SCALE,
     LOW_SCALE,
     MIN_TRANSMISSION,
-    RATIO_OF_NOTHING,
+    RATIO_OF_AIR,
     RATIO_SCALE,
     ratio_of,
 )
 from bagscan.detector.sampling import Pose, cut
 
-MAX_COUNT = 16  # label pixels of a cell
-MIN_ADDED = 0.01  # feature of the low channel from which effective Z changes
+LABEL_PIXELS_PER_CELL = 16  # label pixels of a cell
+MIN_ADDED = 0.01  # minimum added low-energy feature for which effective Z is computed anew
 SCALES = np.array([LOW_SCALE, HIGH_SCALE], np.float32)[:, None, None]
 
 
@@ -43,7 +44,7 @@ def overlay(features: np.ndarray, counts: np.ndarray, view: PackedView, pose: Po
     features[:2] = np.minimum(features[:2] + added[:2], -np.log(MIN_TRANSMISSION) * SCALES)
     features[2] = np.where(changed, _compute_ratio(*(features[:2] / SCALES)), features[2])
     total = counts[:FIRST_DEVICE].astype(np.int32) + added_counts[:FIRST_DEVICE]
-    counts[:FIRST_DEVICE] = np.minimum(total, MAX_COUNT)
+    counts[:FIRST_DEVICE] = np.minimum(total, LABEL_PIXELS_PER_CELL)
 
 
 def _mix_z(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -59,5 +60,5 @@ def _compute_ratio(low, high):  # type: ignore[no-untyped-def]
     ratio = np.empty_like(low)
     for i in range(low.shape[0]):
         for j in range(low.shape[1]):
-            ratio[i, j] = (ratio_of(low[i, j], high[i, j]) - RATIO_OF_NOTHING) * RATIO_SCALE
+            ratio[i, j] = (ratio_of(low[i, j], high[i, j]) - RATIO_OF_AIR) * RATIO_SCALE
     return ratio

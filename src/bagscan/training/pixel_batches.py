@@ -43,7 +43,7 @@ class Rows:
         scene: packed scene.
         anomalous: True for the scan with the anomaly.
         poses: poses of both views.
-        lone: number of the only view that is used; None for both.
+        only_view: number of the only view that is used; None for both.
         devices: numbers of the devices that lie within the rows.
         over: rows of another scan to lay on top; None for none.
     """
@@ -51,7 +51,7 @@ class Rows:
     scene: PackedScene
     anomalous: bool
     poses: tuple[Pose, Pose]
-    lone: int | None
+    only_view: int | None
     devices: tuple[int, ...]
     over: Rows | None = None
 
@@ -62,7 +62,7 @@ def select_rows(
     rows_px: int,
     mirrored: tuple[bool, bool, bool],
     gains: np.ndarray,
-    lone: int | None = None,
+    only_view: int | None = None,
 ) -> Rows:
     """Select rows of both views of the benign scan.
 
@@ -72,7 +72,7 @@ def select_rows(
         rows_px: number of rows in pixels.
         mirrored: whether to mirror the first view, the second view, and both along the belt.
         gains: (2, 2) factors of log attenuation, by view and energy (low, high).
-        lone: number of the only view to use; None for both.
+        only_view: number of the only view to use; None for both.
     """
     poses = []
     for view, is_mirrored, gain in zip(scene.views, mirrored, gains, strict=False):
@@ -86,7 +86,7 @@ def select_rows(
         for k in range(len(scene.views[0].devices))
         if all(_share(view, k, first_px, rows_px) >= WHOLE for view in scene.views[:VIEWS])
     ]
-    return Rows(scene, False, (poses[0], poses[1]), lone, tuple(devices))
+    return Rows(scene, False, (poses[0], poses[1]), only_view, tuple(devices))
 
 
 def _share(view: PackedView, device: int, first_px: int, rows_px: int) -> float:
@@ -130,7 +130,7 @@ def build_pixel_batch(
             cut(view, item.anomalous, item.poses[v], features[k], counts[k])
             if item.over:
                 overlay(features[k], counts[k], item.over.scene.views[v], item.over.poses[v])
-            if item.lone in (None, v):
+            if item.only_view in (None, v):
                 truth[v * n + k, :, :, : counts.shape[3]] = truth_of(counts[k], kinds)
                 has_cell[v * n + k, :, :, : -(-view.pixels.shape[2] // CELL_PX)] = 1
         if noise:
@@ -151,7 +151,7 @@ def _build_truth(shown: Sequence[Rows], truth: Tensor, has_cell: Tensor) -> BagB
     n, masks, bag, hidden = len(shown), [], [], []
     for k, item in enumerate(shown):
         is_visible = [
-            item.lone in (None, v) and bool(view.about["visible"])
+            item.only_view in (None, v) and bool(view.about["visible"])
             for v, view in enumerate(item.scene.views[:VIEWS])
         ]
         for d in item.devices:

@@ -39,7 +39,7 @@ class TwoViewsTaskConfig:
         rows: rows of cells of a bag, across its whole width.
         bags: bags per step; both scans of each are used.
         host: share of bags whose rows are those of the device under test, not of any device.
-        lone: share of bags without one of their views.
+        one_view_share: share of bags without one of their views.
         map_weight: weight of the loss of the anomaly map.
         dice: weight of the Dice loss within that loss.
         verdict_weight: weight of the loss of verdicts.
@@ -51,7 +51,7 @@ class TwoViewsTaskConfig:
     rows: int = 32
     bags: int = 4
     host: float = 0.8
-    lone: float = 0.1
+    one_view_share: float = 0.1
     map_weight: float = 1.0
     dice: float = 0.3
     verdict_weight: float = 0.5
@@ -94,9 +94,9 @@ class TwoViewsTask:
         middle = (rows.mean() if len(rows) else height / 2) + rng.uniform(-3, 3)
         first = int(np.clip(middle - config.rows / 2, 0, max(0, height - config.rows)))
         mirrored = tuple(bool(value < 0.5) for value in rng.random(3))
-        lone = int(rng.integers(VIEWS)) if rng.random() < config.lone else None
+        only_view = int(rng.integers(VIEWS)) if rng.random() < config.one_view_share else None
         return Shown(
-            scene, False, first, config.rows, (mirrored[0], mirrored[1], mirrored[2]), lone
+            scene, False, first, config.rows, (mirrored[0], mirrored[1], mirrored[2]), only_view
         )
 
     def loss(self, batch: BagBatch) -> tuple[Tensor, dict[str, float]]:

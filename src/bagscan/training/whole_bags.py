@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import LABEL_STRIDE, PackedScene
-from bagscan.detector.depthwise import quicken
+from bagscan.detector.depthwise import use_fast_depthwise
 from bagscan.detector.features import CELL_PX
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import GAIN
@@ -31,28 +31,29 @@ from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
 from bagscan.training.two_views import TwoViewsTaskConfig, losses, validate_bags
 
-VERDICTS_AT_ONCE = 16  # devices, to limit memory
+MAX_DEVICES_PER_PASS = 16  # limits memory
 
 
 @dataclass(frozen=True)
 class WholeBagsConfig(TwoViewsTaskConfig):
-    """Settings of the training on whole bags; no crops are drawn.
+    """Settings of the training on rows of bags. Rows span the full width of both views.
 
     Attributes:
-        overlay: share of bags with the contents of another bag on top; new clutter for each draw.
-        alone_weight: weight of the single-view losses.
-        alone: weights of the single-view losses, see :class:`DetectorTaskConfig`.
+        overlay: share of bags to which the contents of another, randomly chosen bag are added as
+            clutter.
+        single_view_weight: weight of the single-view losses.
+        single_view: weights of the single-view losses, see :class:`DetectorTaskConfig`.
     """
 
     overlay: float = 0.0
-    alone_weight: float = 0.5
-    alone: DetectorTaskConfig = field(
+    single_view_weight: float = 0.5
+    single_view: DetectorTaskConfig = field(
         default_factory=lambda: DetectorTaskConfig(verdict_weight=0.3)
     )
 
 
 class WholeBagsTask:
-    """Training for :func:`bagscan.training.loop.run`; see :class:`WholeBagsConfig`.
+    """Task that trains all weights of a two-view detector; see :class:`WholeBagsConfig`.
 
     Args:
         network: network with a two-view network.
@@ -78,8 +79,8 @@ class WholeBagsTask:
         self.network = network.to(memory_format=torch.channels_last)
         self.together, self.config = network.two_views, config
         self.kinds, self.images = kinds, images
-        quicken(self.network)
-        self.alone = DetectorTask(network, config.alone, [], [], kinds, devices, images)
+        use_fast_depthwise(self.network)
+        self.single_view = DetectorTask(network, config.single_view, [], [], kinds, devices, images)
         self.train = [scene for scene in train if _has_two_views(scene)]
         self.val = subsample_evenly(
             [scene for scene in val if _has_two_views(scene)], config.val_bags
@@ -101,7 +102,12 @@ class WholeBagsTask:
             ]
         pairs = [replace(item, anomalous=anomalous) for item in rows for anomalous in (False, True)]
         return build_pixel_batch(
-            pairs, self.config.rows * CELL_PX, self.kinds, self.images, self.config.alone.noise, rng
+            pairs,
+            self.config.rows * CELL_PX,
+            self.kinds,
+            self.images,
+            self.config.single_view.noise,
+            rng,
         )
 
     def _draw(self, rng: np.random.Generator) -> Rows:
@@ -115,14 +121,14 @@ class WholeBagsTask:
         start = middle + rng.uniform(-3, 3) * CELL_PX - rows_px / 2
         first = int(np.clip(start, 0, max(0, height - rows_px)))
         flips = rng.random(3) < 0.5
-        lone = int(rng.integers(VIEWS)) if rng.random() < config.lone else None
+        only_view = int(rng.integers(VIEWS)) if rng.random() < config.one_view_share else None
         return select_rows(
             scene,
             first,
             rows_px,
             (bool(flips[0]), bool(flips[1]), bool(flips[2])),
             1 + rng.normal(0, GAIN, (VIEWS, 2)),
-            lone,
+            only_view,
         )
 
     def loss(self, batch: PixelBatch) -> tuple[Tensor, dict[str, float]]:
@@ -130,14 +136,16 @@ class WholeBagsTask:
         for normalisation in self.normalisations:
             normalisation.eval()
         maps = self._maps(batch)
-        alone = [
-            self.alone.loss_of(view_maps, view)
+        single_view = [
+            self.single_view.loss_of(view_maps, view)
             for view_maps, view in zip(maps, batch.views, strict=True)
         ]
         loss, terms = losses(self.together, self.config, self._add_maps(batch, maps))
-        alone_loss = torch.stack([view_loss for view_loss, _ in alone]).mean()
-        loss = loss + self.config.alone_weight * alone_loss
-        return loss, terms | {f"alone {name}": value for name, value in alone[0][1].items()}
+        single_view_loss = torch.stack([view_loss for view_loss, _ in single_view]).mean()
+        loss = loss + self.config.single_view_weight * single_view_loss
+        return loss, terms | {
+            f"single view {name}": value for name, value in single_view[0][1].items()
+        }
 
     def _maps(self, batch: PixelBatch) -> list[Maps]:
         with autocast_bf16(compute().device, True):
@@ -163,8 +171,8 @@ class WholeBagsTask:
                 maps.anomaly[bags], maps.fine[bags], maps.coarse[bags], devices[indices][:, None]
             )
             for indices, bags in zip(
-                torch.arange(len(bag)).split(VERDICTS_AT_ONCE),
-                bag.split(VERDICTS_AT_ONCE),
+                torch.arange(len(bag)).split(MAX_DEVICES_PER_PASS),
+                bag.split(MAX_DEVICES_PER_PASS),
                 strict=True,
             )
             if len(bags)

@@ -85,7 +85,9 @@ class Dispatcher:
 
     def start(self) -> None:
         """Requeue the jobs that ran when the service was killed, and start the workers."""
-        n_requeued = self.store.write(lambda connection: jobs.give_back(connection, self.instance))
+        n_requeued = self.store.write(
+            lambda connection: jobs.requeue_all(connection, self.instance)
+        )
         if n_requeued:
             log.info("requeued %d scans whose screening was interrupted", n_requeued)
         with self.store.read() as connection:
@@ -117,7 +119,7 @@ class Dispatcher:
     @property
     def lease_s(self) -> float:
         """Seconds that a job takes at most; then another service can take it over."""
-        return jobs.MAX_ATTEMPTS * (self.config.screen_timeout_s + WARM_UP_S)
+        return jobs.MAX_TRIES_PER_LEASE * (self.config.screen_timeout_s + WARM_UP_S)
 
     def worker_pids(self) -> list[int]:
         """Return the process ids of the workers."""
@@ -218,7 +220,7 @@ class Dispatcher:
         """Requeue the job of a slot that an unexpected error interrupted."""
         job_id = self._job_ids[slot]
         if job_id is not None:
-            self.store.write(lambda connection: jobs.put_back(connection, job_id))
+            self.store.write(lambda connection: jobs.requeue(connection, job_id))
             self._job_ids[slot] = None
 
     def _get_worker(self, slot: int) -> Worker:
@@ -296,11 +298,11 @@ class Dispatcher:
         Returns:
             The checked answer, and the error if the slot is left without a worker.
         """
-        if job.attempts > jobs.MAX_LEASES:  # the same fault interrupts every attempt
+        if job.attempts > jobs.MAX_ATTEMPTS:  # the same fault interrupts every attempt
             return unfinished(f"started {job.attempts} times and never finished"), None
         answer = unfinished("not tried")
         lost: WorkerLost | None = None
-        for attempt in range(jobs.MAX_ATTEMPTS):
+        for attempt in range(jobs.MAX_TRIES_PER_LEASE):
             if attempt:
                 self.metrics.retries.inc()
                 self.store.write(lambda connection: jobs.count_attempt(connection, job.id))

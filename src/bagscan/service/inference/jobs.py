@@ -14,8 +14,8 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from bagscan.service.store.tables import jobs, results, reviews, scans, shadow_results
 
-MAX_ATTEMPTS = 2  # at screening a scan, each time its job is taken
-MAX_LEASES = 5  # attempts after which a job is given up
+MAX_TRIES_PER_LEASE = 2
+MAX_ATTEMPTS = 5  # over all leases; then the scan is put in the readers' queue
 PRIORITY = {"ALARM": 2.0, "REVIEW": 1.0, "CLEAR": 0.0}
 
 
@@ -61,13 +61,13 @@ class Job:
     """A job taken by this service.
 
     Attributes:
-        id: of the job.
-        scan_id: of its scan.
+        id: id of the job.
+        scan_id: id of the scan.
         attempts: number of attempts, the present one included.
         files: name, sha256 and bytes of each file of the scan.
         scanner: name of the scanner.
         source_id: the scanner's id of the scan.
-        is_tip: True for a test image.
+        is_tip: True for a test image with a projected threat.
     """
 
     id: str
@@ -80,10 +80,12 @@ class Job:
 
 
 def take(connection: Connection, instance: str, lease_s: float, now: float) -> Job | None:
-    """Take the oldest waiting job for this instance; return None if no job is waiting.
+    """Take the oldest job that is queued or whose lease expired; return None if there is none.
 
     Args:
-        lease_s: a job that has been running for longer is taken over; its service is gone.
+        connection: connection to the store.
+        instance: id of this service.
+        lease_s: a job that runs longer is assumed to be abandoned and is taken over.
         now: time of the service's clock, in seconds since 1970.
     """
     statement = OLDEST_SHARED if connection.dialect.name == "postgresql" else OLDEST
@@ -107,7 +109,7 @@ def count_attempt(connection: Connection, job_id: str) -> None:
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(attempts=jobs.c.attempts + 1))
 
 
-def put_back(connection: Connection, job_id: str) -> None:
+def requeue(connection: Connection, job_id: str) -> None:
     """Requeue a running job."""
     connection.execute(
         update(jobs)
@@ -116,7 +118,7 @@ def put_back(connection: Connection, job_id: str) -> None:
     )
 
 
-def give_back(connection: Connection, instance: str) -> int:
+def requeue_all(connection: Connection, instance: str) -> int:
     """Requeue the jobs that this instance ran when it was killed; return their number."""
     return connection.execute(
         update(jobs)
@@ -142,7 +144,9 @@ def finish(
     """Write the result of a job; return False if it was written before.
 
     Args:
-        row: of the scan, as in findings.json.
+        connection: connection to the store.
+        job: the job.
+        row: result of the scan, as in findings.json.
         artifacts: hashes of pixels and regions, by view.
         seconds: time that the job took.
         top_score: highest score of any region; None if nothing was scored.

@@ -126,7 +126,7 @@ def _shadow(task: dict[str, Any]) -> dict[str, Any]:
         for model in task["shadows"] if scan is not None else []:
             try:
                 screener = _pinned(model)
-                if screener.takes(scan):
+                if screener.accepts(scan):
                     report = screener.screen(scan)
                     verdict = {
                         "model_id": report.model_id,

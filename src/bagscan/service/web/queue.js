@@ -4,7 +4,7 @@ import { age, h, score } from "./dom.js";
 import { preferencesOf } from "./preferences.js";
 
 const LOCKED = { taken: "another reader has this scan open", elsewhere: "open in another of your tabs" };
-const labelOf = (one) => (one.claim === "taken" ? "locked" : one.claim === "elsewhere" ? "other tab" : one.decision === "CLEAR" && one.top_score === null ? "no item found" : score(one.top_score));
+const labelOf = (one) => (one.claim === "taken" ? "locked" : one.claim === "elsewhere" ? "other tab" : one.decision === "CLEAR" && one.top_score === null ? "no device found" : score(one.top_score));
 
 // Whether a scan can be opened without a question.
 export const isFree = (one) => !(one.claim in LOCKED);
