@@ -6,7 +6,7 @@ LIGHT := .venv-light
 BAGSCAN_DATA ?= ../shared/data
 export BAGSCAN_DATA
 
-.PHONY: setup light demo test test-slow test-cluster check site lock format clean
+.PHONY: setup light demo test test-slow test-weekly test-cluster check site lock format clean
 
 setup: $(VENV)/.ready
 
@@ -35,16 +35,20 @@ demo: light
 	@echo "Open demo-out/screened/report.html in a browser: every bag with what was flagged (red) and what is hidden (yellow)."
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Whole paths: training to report, export in all runtimes, kills. CI runs them after make test.
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m "slow and not weekly"
+
+test-weekly: setup
+	$(BIN)/python -m pytest -m weekly
 	BAGSCAN_FUZZ_CASES=5000 $(BIN)/python -m pytest -n 2 tests/formats/test_hostile.py tests/formats/test_odd_values.py
 
 # On a real Ray cluster of several nodes of this machine, and training by two processes.
 test-cluster: setup
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[cluster]' || $(BIN)/python -m pip install -q -c constraints.txt -e '.[cluster]'
-	$(BIN)/python -m pytest -m slow tests/cluster tests/training/test_compute.py
+	$(BIN)/python -m pytest -m weekly tests/cluster tests/training/test_compute.py
 
 check: setup
 	$(BIN)/ruff check src tests experiments

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from bagscan.batch.pool import Pool
 from bagscan.batch.run import BatchConfig, prepare, screen_archive
@@ -38,7 +39,7 @@ def instant(pipe):  # type: ignore[no-untyped-def]
             task = receive(pipe)
         except EOFError:
             return
-        row = {
+        row: dict[str, object] = {
             "path": task["views"][0]["path"] if "views" in task else "",
             "decision": "CLEAR",
             "reasons": [],
@@ -48,7 +49,9 @@ def instant(pipe):  # type: ignore[no-untyped-def]
         send(pipe, {"ok": True, "row": row, "top_score": 0.1})
 
 
-def busy(models: list[str], views: list[dict[str, str]]) -> dict[str, object]:
+def busy(
+    models: list[str], views: list[dict[str, str]], expected: list[str], ids: list[str]
+) -> dict[str, Any]:
     """Keep a core busy as a model would; the file name of the first view gives the CPU seconds."""
     until = time.process_time() + float(Path(views[0]["path"]).stem)
     while time.process_time() < until:
@@ -63,7 +66,11 @@ def serve_busy(pipe):  # type: ignore[no-untyped-def]
     from bagscan.workers.tasks import serve
 
     serve(
-        pipe, {"warm": lambda task: {}, "screen": lambda task: busy(task["models"], task["views"])}
+        pipe,
+        {
+            "warm": lambda task: {},
+            "screen": lambda task: busy(task["models"], task["views"], [], []),
+        },
     )
 
 
@@ -84,16 +91,16 @@ def ray_against_local(size: int, busy_s: float) -> dict[str, dict[str, float]]:
         for number in range(size // 2)
     ]
     config = BatchConfig(workers=2)
-    pools = {
+    pools: dict[str, Pool | RayPool] = {
         "local": Pool(shipped_models(), config, serve_busy),
-        "ray": RayPool(shipped_models(), config, judge=busy),
+        "ray": RayPool(shipped_models(), config, screen_bag=busy),
     }
     for pool in pools.values():
-        list(pool.score_view(bags[:10]))
+        list(pool.screen(bags[:10]))
     for _ in range(2):
         for name, pool in pools.items():
             started = time.perf_counter()
-            answers = list(pool.score_view(bags))
+            answers = list(pool.screen(bags))
             assert len(answers) == len(bags)
             rates[name].append(len(bags) / (time.perf_counter() - started))
             print(name, round(rates[name][-1], 1), "bags per second", flush=True)
@@ -145,7 +152,7 @@ def memory(size: int, *more: str) -> dict[str, float]:
     return result | ({"peak MB of the worker": worker} if worker else {})
 
 
-def one_judged(size: int, colour: Path) -> None:
+def one_screened(size: int, colour: Path) -> None:
     """Screen single-view bags with a worker of the colour model, and print time and peak memory.
 
     Args:
@@ -193,11 +200,11 @@ def one(size: int, index_only: bool) -> None:
 
 def all_memory(scans: Path, bags: int) -> dict[str, dict[str, float]]:
     """Measure archives of several sizes, a listing of a million files, and real screening."""
-    result = {f"{size:,} bags judged at once": memory(size) for size in SIZES}
+    result = {f"{size:,} bags screened at once": memory(size) for size in SIZES}
     result |= {f"{MILLION:,} bags listed": memory(MILLION, "--index-only")}
     return result | {
-        f"{size:,} bags judged by the colour model": memory(
-            size, str(scans.parent / "colour"), "--judged"
+        f"{size:,} bags screened by the colour model": memory(
+            size, str(scans.parent / "colour"), "--screened"
         )
         for size in JUDGED
     }
@@ -227,7 +234,7 @@ def main() -> None:
     parser.add_argument("--bags", type=int, default=120)
     parser.add_argument("--one", type=int)
     parser.add_argument("--index-only", action="store_true")
-    parser.add_argument("--judged", action="store_true")
+    parser.add_argument("--screened", action="store_true")
     parser.add_argument(
         "--only",
         choices=list(PARTS),
@@ -235,8 +242,8 @@ def main() -> None:
         help="measure only this; other records stay",
     )
     arguments = parser.parse_args()
-    if arguments.one and arguments.judged:
-        one_judged(arguments.one, arguments.scans)
+    if arguments.one and arguments.screened:
+        one_screened(arguments.one, arguments.scans)
         return
     if arguments.one:
         one(arguments.one, arguments.index_only)

@@ -122,7 +122,7 @@ def figures(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, Any]
         for group in groups
     }
     by = {
-        key: _by(bags, thresholds, lambda bag, key=key: bag.about[key])
+        key: _by(bags, thresholds, lambda bag, key=key: bag.about[key])  # type: ignore[misc]
         for key in ("kind", "way", "device")
     }
     standing = _by(bags, thresholds, _standing_out)

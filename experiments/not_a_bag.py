@@ -32,7 +32,7 @@ def reviewed(folder: Path, most: int = 0) -> dict[str, Any]:
     """
     files = find_scans([folder])
     files = files[:: max(1, len(files) // most)] if most else files
-    codes, flagged, examples = Counter[str](), 0, []
+    codes, flagged, examples = Counter[str](), 0, list[str]()
     for path in files:
         try:
             reasons = {str(reason.code) for reason in unfit(read_scan(path).views[0])}

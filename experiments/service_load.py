@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -387,7 +388,12 @@ def main() -> None:
     kills_command.add_argument("--services", type=int, default=50)
     kills_command.add_argument("--out", type=Path, default=RESULTS)
     arguments = vars(parser.parse_args())
-    {"serve": serve, "load": load, "kills": kills}[arguments.pop("command")](**arguments)
+    commands_by_name: dict[str, Callable[..., None]] = {
+        "serve": serve,
+        "load": load,
+        "kills": kills,
+    }
+    commands_by_name[arguments.pop("command")](**arguments)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,7 @@ def forward(profile: Profile) -> dict[str, Any]:
     lines = (0.0, float(LINES))
     recipe, scenes = Recipe(devices=("laptop",), seed=2), []
     for k in range(60):
-        benign_plan = replace(plan(recipe, k), anomalous=False)
-        benign = build_scene(recipe, benign_plan, profile.tunnel_mm).benign
+        benign = build_scene(recipe, plan(recipe, k), profile.tunnel_mm).benign
         if SOLIDS[0] <= len(benign) <= SOLIDS[1]:
             scenes.append(benign)
         if len(scenes) == 4:

@@ -3,7 +3,6 @@
 Usage: ``python -m experiments.simulator_figures``.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -12,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from bagscan.imaging.channels import Calibration, image
+from bagscan.imaging.channels import Calibration, Imaged, image
 from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import elements, material
 from bagscan.physics.transmission import exact
@@ -82,13 +81,17 @@ def spectra() -> None:
     plt.close(figure)
 
 
+def _image(view: RenderedView, calibration: Calibration) -> Imaged:
+    low, high = (view.counts / PROFILE.air_counts).astype(np.float32)
+    return image(low, high, calibration)
+
+
 def chain() -> None:
     """Draw a bag from raw counts to pseudo-colour, and its benign twin."""
     recipe = Recipe(
         devices=("laptop",),
         seed=12,
         items=(5, 9),
-        anomalous=1.0,
         ways=("cavity_insert", "taped_outside"),
         kinds=("organic_block", "wires_and_battery"),
         more_devices=0.0,
@@ -102,9 +105,7 @@ def chain() -> None:
             break
     calibration = Calibration.of_profile(PROFILE)
     views = [both["benign"][0], both["anomalous"][0], both["anomalous"][1]]
-    images = [
-        image(*(v.counts / PROFILE.air_counts).astype(np.float32), calibration) for v in views
-    ]
+    images = [_image(view, calibration) for view in views]
     seen = views[1].detectability
     assert seen
     panels = [
@@ -141,8 +142,7 @@ def devices() -> None:
         view = render(
             Scene(alone.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40))), PROFILE, 1
         )["benign"][0]
-        low_high = (view.counts / PROFILE.air_counts).astype(np.float32)
-        axis.imshow(image(*low_high, calibration).colour.transpose(1, 2, 0))
+        axis.imshow(_image(view, calibration).colour.transpose(1, 2, 0))
         axis.set_title(name.replace("_", " "), fontsize=9)
         axis.axis("off")
     figure.tight_layout()
@@ -156,11 +156,9 @@ def bags() -> None:
     recipe = Recipe(devices=NAMES, seed=21)
     figure, axes = plt.subplots(2, 4, figsize=(13, 6))
     for k, axis in enumerate(axes.ravel()):
-        benign_plan = replace(plan(recipe, 3 * k), anomalous=False)
-        scene = build_scene(recipe, benign_plan, PROFILE.tunnel_mm)
+        scene = build_scene(recipe, plan(recipe, 3 * k), PROFILE.tunnel_mm)
         view = render(scene, PROFILE, k)["benign"][0]
-        low_high = (view.counts / PROFILE.air_counts).astype(np.float32)
-        axis.imshow(image(*low_high, calibration).colour.transpose(1, 2, 0))
+        axis.imshow(_image(view, calibration).colour.transpose(1, 2, 0))
         axis.axis("off")
     figure.tight_layout()
     figure.savefig(OUT / "bags.png", dpi=75)

@@ -80,7 +80,7 @@ def lsc(view: View, n: int) -> np.ndarray:
     method = cv2.ximgproc.createSuperpixelLSC(_lab(view), side, 0.075)
     method.iterate(10)
     method.enforceLabelConnectivity(25)
-    return method.getLabels()
+    return np.asarray(method.getLabels())
 
 
 def seeds(view: View, n: int) -> np.ndarray:
@@ -88,11 +88,12 @@ def seeds(view: View, n: int) -> np.ndarray:
     lab = _lab(view)
     method = cv2.ximgproc.createSuperpixelSEEDS(lab.shape[1], lab.shape[0], 3, n, 4, 2, 5)
     method.iterate(lab, 10)
-    return method.getLabels()
+    return np.asarray(method.getLabels())
 
 
 def _lab(view: View) -> np.ndarray:
-    return cv2.cvtColor((view.pixels.transpose(1, 2, 0) * 255).astype(np.uint8), cv2.COLOR_RGB2LAB)
+    rgb = (view.pixels.transpose(1, 2, 0) * 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB))
 
 
 SLIC = "scikit-image SLIC"

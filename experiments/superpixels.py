@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from bagscan.config import fill, read_yaml
 from bagscan.datasets import bsds500
 from bagscan.datasets.record import data_folder
-from bagscan.regions import slic, ssn
+from bagscan.regions import slic, ssn, superpixels
 from bagscan.training.ssn import evaluate_superpixels
 from experiments.engine import Run, keep
 
@@ -37,7 +37,7 @@ def main() -> None:
     digests = {}
     for run in arguments.runs:
         settings = read_yaml(run / "config.yaml")[0]["regioner"] | {"pretrained": False}
-        config = fill(ssn.Config, settings)
+        config = fill(superpixels.Config, settings)
         trained = ssn.build(config).eval()
         weights = run / "regioner.safetensors"
         trained.load_state_dict(load_file(weights))
@@ -47,7 +47,7 @@ def main() -> None:
             "regioner": dataclasses.asdict(config),
             "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         }
-    methods["ssn without network"] = ssn.build(ssn.Config(width=0)).eval().regions
+    methods["ssn without network"] = ssn.build(superpixels.Config(width=0)).eval().regions
     methods["slic"] = slic.build(slic.Config()).regions
     images = bsds500.load(data_folder() / "bsds500", arguments.split)[: arguments.images]
     note = (

@@ -82,7 +82,7 @@ def rate(runtime: str, kind: str, files: Sequence[Bag], seconds: float, processe
     ]
     for worker in workers:
         worker.start()
-    total = sum(counts.get() for _ in workers)
+    total = float(sum(counts.get() for _ in workers))
     for worker in workers:
         worker.join()
     return total

@@ -24,7 +24,7 @@ def clipped(view: View) -> View:
     return replace(view, pixels=pixels)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_clipping_air_changes_no_verdict(tmp_path):
     recipe = Recipe(
         devices=("laptop", "phone", "radio"),

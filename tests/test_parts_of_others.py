@@ -171,6 +171,7 @@ def package(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_parts_of_others_are_checked_trained_and_screened_with(package, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(package / "site"))
     monkeypatch.setenv("BAGSCAN_DATA", str(package / "data"))

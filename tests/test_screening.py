@@ -398,7 +398,7 @@ def test_where_no_item_is_found_the_whole_view_is_examined(
     report = Screener.load(tiny_model).screen(read_scan(scans[0]))
     assert report.decision is not Decision.REVIEW
     assert len(report.scores["0"]) > 0
-    assert "the whole view was examined" in report.notes[0]
+    assert "the whole view was scored" in report.notes[0]
 
 
 def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scans, tmp_path):

@@ -116,6 +116,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_nothing_and_judges_nothing_twice(tmp_path):
     source = archive(tmp_path, 200, lambda n: f"{n:05d}_slow.tif")
     run(source, tmp_path / "whole")

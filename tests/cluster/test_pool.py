@@ -11,7 +11,7 @@ from bagscan.batch.run import BatchConfig, prepare, screen_archive
 from bagscan.model_folder import shipped_models
 from tests.batch.test_batch import archive, bytes_of, rows, run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.weekly
 
 
 def judge_by_name(models, views):

@@ -40,6 +40,7 @@ def test_sizes_are_many_and_some_odd():
     assert any(height % 2 and width % 2 for height, width in SIZES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", CHANNELS, ids=len)
 def test_all_runtimes_agree_on_every_channel_set(tmp_path, channels):
     folder = tiny_model(tmp_path / "m", channels)
@@ -106,6 +107,7 @@ def test_half_weights_stay_half_and_are_exact(tmp_path):
     assert told["torch alone"]["scores_differ"] <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_verify_finds_other_weights(tmp_path):
     """A graph that is a tenth off in one weight matrix is not an export of this model."""
     folder = tiny_model(tmp_path / "m")
@@ -123,6 +125,7 @@ def test_verify_finds_other_weights(tmp_path):
     assert CliRunner().invoke(app, ["export", "--model", str(folder), "--verify"]).exit_code == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["learned", "items"])
 def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
     """Segmentation runs in ONNX Runtime; only torch shows that its graphs are the model's."""
@@ -173,6 +176,7 @@ def test_without_a_model_nothing_is_written(tmp_path):
     assert CliRunner().invoke(app, ["export"]).exit_code != 0
 
 
+@pytest.mark.slow
 def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
     folder, out = tiny_model(tmp_path / "m"), tmp_path / "out"
     done = CliRunner().invoke(
@@ -187,6 +191,7 @@ def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
     assert "all runtimes agree" in text.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", shipped_models(), ids=lambda folder: folder.name)
 def test_shipped_models_are_exported_and_agree(folder, simulated_root):
     told = verify(
@@ -265,6 +270,7 @@ def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("figure", ["scores_differ", "items_differ"])
 def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, figure):
     folder = tiny_model(tmp_path / "m", regioner=REGIONERS["items and parts"])
@@ -300,6 +306,7 @@ def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, f
     assert f"not compared: {tmp_path / 'torn.tif'}" in done.stdout
 
 
+@pytest.mark.slow
 def test_verify_of_a_detector_names_the_bag(monkeypatch, tmp_path):
     real = detector_parity._compare_bag
 
@@ -309,7 +316,7 @@ def test_verify_of_a_detector_names_the_bag(monkeypatch, tmp_path):
     monkeypatch.setattr(detector_parity, "_compare_bag", wrong)
     told = verify(shipped_models()[0], sizes=FEW[:1])
     assert not told["agree"]
-    assert {one["view"] for one in told["failures"]} == {"drawn bag of 96 x 128"}
+    assert {one["view"] for one in told["failures"]} == {"synthetic bag of 96 x 128"}
     assert {(one["figure"], one["value"], one["allowed"]) for one in told["failures"]} == {
         ("flipped", 3, 0)
     }

@@ -23,7 +23,7 @@ BIGAN = {
     "epochs": 30,
     "batch_size": 64,
     "learning_rate": 1e-3,
-    "least_steps": 0,
+    "min_steps": 0,
 }
 
 
@@ -100,7 +100,7 @@ def test_gaussian_is_the_mahalanobis_distance_under_the_shrunk_covariance():
 
 
 def test_isolation_scores_are_those_of_scikit_learn():
-    scorer = built("isolation", trees=20, rows_a_tree=64)
+    scorer = built("isolation", trees=20, rows_per_tree=64)
     scorer.fit(plane(500, 0), plane(0, 1), 5, SILENT)
     rows, _ = held_out(plane(500, 0), 5)
     forest = IsolationForest(n_estimators=20, max_samples=64, random_state=5).fit(rows.numpy())
@@ -222,7 +222,7 @@ def test_bigan_goes_over_few_rows_until_its_steps_are_made():
     said: list[str] = []
     built(
         "bigan",
-        **{k: v for k, v in BIGAN.items() if k != "name"} | {"epochs": 3, "least_steps": 100},
+        **{k: v for k, v in BIGAN.items() if k != "name"} | {"epochs": 3, "min_steps": 100},
     ).fit(plane(100, 0), plane(0, 1), 0, said.append)
     assert len(said) == 3
     assert int(said[-1].split("step ")[1].split()[0]) >= 100

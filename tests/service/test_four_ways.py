@@ -129,6 +129,7 @@ def by_bag(rows):
     }
 
 
+@pytest.mark.slow
 def test_four_ways_in_say_the_same(difficult, make_house, tmp_path):
     runner = CliRunner()
     runner.invoke(app, ["screen", str(difficult), "--out", str(tmp_path / "screened")])

@@ -116,6 +116,7 @@ def test_more_than_may_wait_are_told_to_come_back(make_house):
     assert send(machine, tiff("clear")).status_code == 200  # normal again
 
 
+@pytest.mark.slow
 def test_killing_workers_loses_nothing_and_does_nothing_twice(house):
     machine = house.machine()
     sent = 60

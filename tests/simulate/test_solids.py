@@ -131,7 +131,7 @@ def test_devices_nest_without_overlap(name):
         assert (device.inside < np.arange(len(device))).all()
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("name", NAMES)
 def test_two_hundred_devices_of_each_class_nest(name):
     layouts = device_module(name).LAYOUTS

@@ -110,6 +110,7 @@ def test_the_loss_is_none_where_all_is_told_and_counts_the_item_alone(items):
     assert float(known.loss(features, wanted, presence, 0.5).detach()) < 1e-6
 
 
+@pytest.mark.slow
 def test_it_is_learnt_beside_the_verdict_and_the_model_keeps_nothing_of_it(items):
     experiment, model, samples = items()
     task = JointTask(model, samples, samples, experiment.training)

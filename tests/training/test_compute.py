@@ -91,6 +91,7 @@ def start(*command: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path):
     (tmp_path / "two.py").write_text(TWO)
     start(str(tmp_path / "two.py"), str(tmp_path), "sgd", "0.0")
@@ -131,6 +132,7 @@ def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_no_process_has_a_gradient_for_stands_still(tmp_path):
     (tmp_path / "two.py").write_text(TWO)
     start(str(tmp_path / "two.py"), str(tmp_path), "adamw", "0.5")
@@ -141,7 +143,7 @@ def test_what_no_process_has_a_gradient_for_stands_still(tmp_path):
     assert not torch.equal(found["unused"]["weight"], unused.weight)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_two_processes_that_were_stopped_go_on_to_the_same_weights(tiny_config, tmp_path):
     command = [
         "--no-python",

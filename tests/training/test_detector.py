@@ -188,6 +188,7 @@ def test_a_model_loads_without_the_weights_that_its_parts_started_from(
     assert asked == [False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mask_rcnn", "faster_rcnn"])
 def test_whole_items_are_trained_calibrated_and_screened(config, tmp_path, simulated_root, name):
     """Strategy 1 of paper A: a detector's items, with one verdict for each."""

@@ -154,6 +154,7 @@ def test_a_run_goes_on_after_a_kill_and_with_more_steps_from_before_the_cooldown
     assert list(losses[0].values()) == pytest.approx(list(losses[1].values()), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_folder_comes_back_and_all_runtimes_agree(trained, made, tmp_path):
     folder = trained / "model"
     detector = Detector.load(folder)
@@ -177,6 +178,7 @@ def test_a_model_folder_comes_back_and_all_runtimes_agree(trained, made, tmp_pat
         Detector.load(tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
     config, trained, made
 ):
@@ -205,6 +207,7 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
             assert np.isfinite(report.scores[view.view_id]).all()
 
 
+@pytest.mark.slow
 def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
     folder = str(trained / "model")
     done = CliRunner().invoke(
@@ -244,6 +247,7 @@ def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp
         read_experiment(config, ["images=grey"])
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_a_trained_detectors_weights_of_the_same_or_other_images(
     config, trained, tmp_path
 ):
@@ -282,6 +286,7 @@ def test_read_packed_gives_parts_apart(made):
     assert not parts["test"]
 
 
+@pytest.mark.slow
 def test_hard_places_lie_on_devices_of_scans_without_an_anomaly(trained, made):
     detector = Detector.load(trained / "model")
     views = [view for scene in read_packed(made, ("train",)) for view in scene.views]
@@ -300,6 +305,7 @@ def test_hard_places_lie_on_devices_of_scans_without_an_anomaly(trained, made):
     )  # the higher the confidence, the more often
 
 
+@pytest.mark.slow
 def test_a_training_on_hard_places_and_level_stages(config, trained, tmp_path):
     settings = [
         "training.hard=1.0",
@@ -336,6 +342,7 @@ def together(made, trained, tmp_path_factory):
     return path, out, best
 
 
+@pytest.mark.slow
 def test_both_views_are_trained_on_a_detector_that_stays_as_it_is(together, trained):
     _, out, best = together
     assert 0 <= best["monitor"] <= 1
@@ -347,6 +354,7 @@ def test_both_views_are_trained_on_a_detector_that_stays_as_it_is(together, trai
     assert any(name.startswith("two_views.") for name in after)
 
 
+@pytest.mark.slow
 def test_maps_that_were_seen_are_what_the_detector_shows(together, trained, made):
     _, out, _ = together
     detector = Detector.load(trained / "model")
@@ -365,6 +373,7 @@ def test_maps_that_were_seen_are_what_the_detector_shows(together, trained, made
             assert len(shown.verdicts) == len(view.devices)
 
 
+@pytest.mark.slow
 def test_bags_are_shown_as_they_are_cut(together):
     path, out, _ = together
     task, _ = read_experiment(path).prepare(out, SILENT)
@@ -397,6 +406,7 @@ def whole_bags(made, together):
     return read_experiment(path)
 
 
+@pytest.mark.slow
 def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_path):
     assert 0 <= train(whole_bags, tmp_path, SILENT)["monitor"] <= 1
     before, after = (
@@ -419,6 +429,7 @@ def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_p
         replace(whole_bags, start=str(trained / "model")).prepare(tmp_path / "other", SILENT)
 
 
+@pytest.mark.slow
 def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_path):
     of_maps, _ = read_experiment(together[0]).prepare(together[1], SILENT)
     of_maps.network.load_state_dict(
@@ -434,6 +445,7 @@ def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_p
     )  # maps in 16 bits, of views with more padding
 
 
+@pytest.mark.slow
 def test_rows_of_whole_bags_lie_on_the_same_lines(whole_bags, tmp_path):
     task, _ = whole_bags.prepare(tmp_path, SILENT)
     batch = task.batch(np.random.default_rng(3))
@@ -510,6 +522,7 @@ def test_the_contents_of_another_bag_add_up(made):
     assert torch.equal(both.bags.hidden, plain.bags.hidden)
 
 
+@pytest.mark.slow
 def test_a_bag_is_exported_and_screened_over_both_views(together, made):
     folder = together[1] / "model"
     detector = Detector.load(folder)

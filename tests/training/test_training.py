@@ -87,7 +87,7 @@ train(experiment, Path(sys.argv[2]), lambda text: print(text, flush=True))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_kill_9_ten_times_and_resumed_gives_the_same_weights(tiny_config, tmp_path):
     def start(out):
         return subprocess.Popen(
@@ -139,6 +139,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tiny_config, tmp_path, mon
     assert all(torch.equal(one[k], other[k]) for k in one)
 
 
+@pytest.mark.slow
 def test_joint_training_moves_the_regioner_and_two_stage_does_not(tiny_config, tmp_path):
     for mode, moves in (("joint", True), ("separate", True), ("two_stage", False)):
         torch.manual_seed(0)

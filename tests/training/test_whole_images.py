@@ -24,7 +24,7 @@ from bagscan.training.multi_label import (
 from bagscan.training.one_class import Descriptions
 
 SILENT = lambda _: None  # noqa: E731
-slow = pytest.mark.slow
+weekly = pytest.mark.weekly
 
 
 def test_ap_is_the_mean_precision_at_each_positive_over_all_images():
@@ -148,9 +148,10 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
     assert any("resuming at step 4" in text for text in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mode",
-    ["product", *(pytest.param(m, marks=slow) for m in ("hard_gate", "cnn_alone", "gan_alone"))],
+    ["product", *(pytest.param(m, marks=weekly) for m in ("hard_gate", "cnn_alone", "gan_alone"))],
 )
 def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(
     mode, tmp_path, sixray_root, simulated_root, monkeypatch
@@ -168,7 +169,7 @@ def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(
     )
     gate = (
         "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, "
-        "epochs: 2, least_steps: 0}}"
+        "epochs: 2, min_steps: 0}}"
     )
     two.write_text(
         f"kind: one_class\n{data}init: {tmp_path}/one/model\n"
@@ -188,6 +189,7 @@ def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(
     ), "phase I stays as it is"
 
 
+@pytest.mark.slow
 def test_phase_one_alone_goes_all_the_way(phase_1, tmp_path, simulated_root):
     goes_all_the_way(
         phase_1, tmp_path / "run", next((simulated_root / "colour").glob("*_below.png"))
@@ -247,27 +249,28 @@ data:
   fractions: [0.34, 0.33, 0.33]
 scorer: {scorer}
 init: {init}
-training: {{rows_a_scan: 30}}
+training: {{rows_per_scan: 30}}
 """
 SCORERS = [
     "{name: gaussian}",
     "{name: memory, cap_mb: 0.05}",
-    pytest.param("{name: isolation, trees: 5}", marks=slow),
+    pytest.param("{name: isolation, trees: 5}", marks=weekly),
     "{name: svm, errors: {name: bigan, widths: [16, 8], latent: 4, matched: 8, "
-    "epochs: 2, least_steps: 0}}",
+    "epochs: 2, min_steps: 0}}",
     "{name: fused, known: {name: softmax, hidden: 8}, unseen: {name: memory, cap_mb: 0.05}}",
     pytest.param(
-        "{name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, least_steps: 0}",
-        marks=slow,
+        "{name: bigan, widths: [16, 8], latent: 4, matched: 8, epochs: 2, min_steps: 0}",
+        marks=weekly,
     ),
     pytest.param(
         "{name: fused, known: {name: softmax, hidden: 8}, "
-        "unseen: {name: svm, errors: {name: bigan, epochs: 2, least_steps: 0}}}",
-        marks=slow,
+        "unseen: {name: svm, errors: {name: bigan, epochs: 2, min_steps: 0}}}",
+        marks=weekly,
     ),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scorer", SCORERS)
 def test_every_one_class_scorer_trains_calibrates_evaluates_and_screens_from_configuration(
     scorer, tmp_path, simulated_root, tiny_model
@@ -285,8 +288,9 @@ def test_every_one_class_scorer_trains_calibrates_evaluates_and_screens_from_con
     assert [p.stat().st_mtime_ns for p in kept] == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["ganomaly", *(pytest.param(n, marks=slow) for n in ("skip_ganomaly", "anogan"))]
+    "name", ["ganomaly", *(pytest.param(n, marks=weekly) for n in ("skip_ganomaly", "anogan"))]
 )
 def test_models_of_pixels_need_no_trained_encoder(name, tmp_path, simulated_root):
     config = tmp_path / "pixels.yaml"

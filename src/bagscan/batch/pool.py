@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.batch.run import BatchConfig
-from bagscan.batch.task import judge_bags
+from bagscan.batch.task import screen_bags
 from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError
 from bagscan.workers.process import Target, Worker, WorkerHung, WorkerLost
@@ -29,7 +29,7 @@ class Pool:
     """
 
     def __init__(
-        self, models: Sequence[Path], config: BatchConfig, target: Target = judge_bags
+        self, models: Sequence[Path], config: BatchConfig, target: Target = screen_bags
     ) -> None:
         folders = [str(Path(model).absolute()) for model in models]
         self._config, self._target = config, target

@@ -12,9 +12,9 @@ from bagscan.workers.screeners import pinned, screener, top_score, try_out
 from bagscan.workers.tasks import serve
 
 
-def judge_bags(pipe: Connection) -> None:
+def screen_bags(pipe: Connection) -> None:
     """Run tasks until the pipe closes; the entry point of the process."""
-    serve(pipe, {"warm": _warm, "screen": _judge})
+    serve(pipe, {"warm": _warm, "screen": _screen})
 
 
 def _warm(task: dict[str, Any]) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def _warm(task: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _judge(task: dict[str, Any]) -> dict[str, Any]:
+def _screen(task: dict[str, Any]) -> dict[str, Any]:
     return score_bag(
         task["models"], task["views"], task["expected"], task.get("ids"), task.get("runtime")
     )

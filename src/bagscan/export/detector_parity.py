@@ -48,7 +48,8 @@ def verify_detector(
     reference = load_model(folder, TORCH)
     read, left_out = readable(scans, reference.config.input.select)
     synthetic = [
-        (f"drawn bag of {h} x {w}", synthetic_scan(reference.config.input, h, w)) for h, w in sizes
+        (f"synthetic bag of {h} x {w}", synthetic_scan(reference.config.input, h, w))
+        for h, w in sizes
     ]
     names, bags = zip(*[(name, scan.views) for name, scan in synthetic + read], strict=True)
     expected = [seen for seen, _ in _examine_bags(reference, bags)]

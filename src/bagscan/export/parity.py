@@ -212,7 +212,7 @@ def _collect_views(
 
 
 def _name_view(size: tuple[int, int]) -> str:
-    return f"drawn view of {size[0]} x {size[1]}"
+    return f"synthetic view of {size[0]} x {size[1]}"
 
 
 def _compare(reference: Any, model: Any, view: View, threshold: float) -> dict[str, float]:

@@ -50,7 +50,7 @@ class Config:
         matched: units of the discriminator's last hidden layer; 0 for dim / 4, at least 8.
         epochs: epochs of the adversarial training.
         batch_size: rows in a batch.
-        least_steps: minimum number of steps of all epochs; an epoch passes over few rows several
+        min_steps: minimum number of steps of all epochs; an epoch passes over few rows several
             times.
         learning_rate: learning rate of Adam.
         ema: decay of the moving average of the weights.
@@ -63,7 +63,7 @@ class Config:
     matched: int = 0
     epochs: int = 40
     batch_size: int = 256
-    least_steps: int = 2000
+    min_steps: int = 2000
     learning_rate: float = 1e-4
     ema: float = 0.999
     max_rows: int = 50_000
@@ -144,7 +144,7 @@ class BiGAN(Fitted):
         generator = torch.Generator().manual_seed(seed)
         self.train()
         steps, max_spread = 0, 0.0
-        passes = max(1, -(-config.least_steps // (config.epochs * -(-len(x) // config.batch_size))))
+        passes = max(1, -(-config.min_steps // (config.epochs * -(-len(x) // config.batch_size))))
         for epoch in range(1, config.epochs + 1):
             losses: list[tuple[float, ...]] = []
             for batch in _batches(x, config.batch_size, generator, passes):
@@ -269,6 +269,4 @@ def build(config: Config) -> BiGAN:
 
 
 def tiny() -> Config:
-    return Config(
-        dim=8, widths=(16, 8), latent=4, matched=8, epochs=2, batch_size=16, least_steps=0
-    )
+    return Config(dim=8, widths=(16, 8), latent=4, matched=8, epochs=2, batch_size=16, min_steps=0)

@@ -137,6 +137,6 @@ def tiny() -> Config:
         "matched": 8,
         "epochs": 2,
         "batch_size": 16,
-        "least_steps": 0,
+        "min_steps": 0,
     }
     return Config(dim=8, classes=("Gun", "Knife"), gate={"name": "svm", "errors": errors})

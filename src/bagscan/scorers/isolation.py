@@ -29,12 +29,12 @@ class Config:
     Attributes:
         dim: length of a region's description.
         trees: number of trees.
-        rows_a_tree: benign rows that each tree is grown from.
+        rows_per_tree: benign rows that each tree is grown from.
     """
 
     dim: int = 192
     trees: int = 100
-    rows_a_tree: int = 256
+    rows_per_tree: int = 256
 
 
 class Isolation(Fitted):
@@ -74,7 +74,7 @@ class Isolation(Fitted):
             ValueError: if there are too few rows.
         """
         rows, rest = held_out(benign, seed)
-        per_tree = min(self.config.rows_a_tree, len(rows))
+        per_tree = min(self.config.rows_per_tree, len(rows))
         forest = IsolationForest(
             n_estimators=self.config.trees, max_samples=per_tree, random_state=seed
         ).fit(rows.numpy())

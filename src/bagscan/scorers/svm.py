@@ -208,6 +208,6 @@ def tiny() -> Config:
             "matched": 8,
             "epochs": 2,
             "batch_size": 16,
-            "least_steps": 0,
+            "min_steps": 0,
         },
     )

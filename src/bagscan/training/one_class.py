@@ -46,21 +46,21 @@ class OneClassConfig:
     """Settings of the fit of a scorer.
 
     Attributes:
-        rows_a_scan: largest number of benign regions drawn from a scan or item; all anomalous
+        rows_per_scan: largest number of benign regions drawn from a scan or item; all anomalous
             regions are used.
         leave_out: kinds of anomalies, or classes of objects, that are withheld from the scorer.
         validation_scans: largest number of scans or items for standardising and evaluating scores.
         seed: seed of draws and of the fit.
     """
 
-    rows_a_scan: int = 40
+    rows_per_scan: int = 40
     leave_out: tuple[str, ...] = ()
     validation_scans: int = 200
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.rows_a_scan, self.validation_scans) < 1:
-            raise ValueError("rows_a_scan and validation_scans must be at least 1")
+        if min(self.rows_per_scan, self.validation_scans) < 1:
+            raise ValueError("rows_per_scan and validation_scans must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def fit(
         TrainingError: there are too few descriptions.
     """
     assert isinstance(model.scorer, FittedScorer)
-    benign = train.benign(config.rows_a_scan, config.seed)
+    benign = train.benign(config.rows_per_scan, config.seed)
     anomalous = train.anomalous(config.leave_out)
     report(f"fitting to {len(benign)} benign and {len(anomalous)} anomalous regions")
     try:
@@ -234,7 +234,7 @@ def fit(
     except ValueError as error:
         raise TrainingError(str(error)) from error
     model.eval()
-    if len(val_benign := val.benign(config.rows_a_scan, config.seed)) > 1:
+    if len(val_benign := val.benign(config.rows_per_scan, config.seed)) > 1:
         model.scorer.standardise(val_benign)
     scores = model.score(val.rows)
     scans = [k for k in range(len(val.kinds)) if (val.scan == k).any()]
