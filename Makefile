@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LIGHT := .venv-light
+FUZZ := tests/formats/test_hostile.py tests/formats/test_odd_values.py
 BAGSCAN_DATA ?= ../shared/data
 export BAGSCAN_DATA
 
@@ -40,10 +41,11 @@ test: setup
 # Whole paths: training to report, export in all runtimes, kills. CI runs them after make test.
 test-slow: setup
 	$(BIN)/python -m pytest -n 2 -m "slow and not weekly"
+	BAGSCAN_FUZZ_CASES=1000 $(BIN)/python -m pytest -n 2 $(FUZZ)
 
 test-weekly: setup
 	$(BIN)/python -m pytest -m weekly
-	BAGSCAN_FUZZ_CASES=5000 $(BIN)/python -m pytest -n 2 tests/formats/test_hostile.py tests/formats/test_odd_values.py
+	BAGSCAN_FUZZ_CASES=5000 $(BIN)/python -m pytest -n 2 $(FUZZ)
 
 # On a real Ray cluster of several nodes of this machine, and training by two processes.
 test-cluster: setup

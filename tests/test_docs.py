@@ -18,7 +18,7 @@ from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
 from bagscan.formats import write_image
 from bagscan.model_config import InputConfig
-from bagscan.registry import ALL, names, part
+from bagscan.registry import ALL, builtin_names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.detection import DetectionExperiment, DetectionTrainingConfig
@@ -37,7 +37,7 @@ CONFIGS = [JointExperiment, InputConfig, DataConfig, JointConfig, AugmentConfig,
 CONFIGS += [OneClassExperiment, OneClassConfig, MultiLabelExperiment, MultiLabelConfig]
 CONFIGS += [SegmentationExperiment, SSNTrainingConfig, DetectionExperiment, DetectionTrainingConfig]
 CONFIGS += [DetectorExperiment, DetectorTaskConfig, NetworkConfig, ServiceConfig]
-CONFIGS += [part(kind, name).Config for kind in ALL for name in names(kind)]
+CONFIGS += [part(kind, name).Config for kind in ALL for name in builtin_names(kind)]
 
 
 def commands(group, path="bagscan"):

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from bagscan.core import View
-from bagscan.registry import KINDS, names, part
+from bagscan.registry import KINDS, builtin_names, part
 
 STORED = Path(__file__).parent / "golden.json"
-PARTS = [(kind, name) for kind in KINDS for name in names(kind)]
+PARTS = [(kind, name) for kind in KINDS for name in builtin_names(kind)]
 
 
 @torch.no_grad()

@@ -15,9 +15,9 @@ from bagscan.core import Regions
 from bagscan.core.errors import ConfigError
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
-from bagscan.registry import KINDS, modules_of, names, part
+from bagscan.registry import KINDS, builtin_names, modules_of, part
 
-REGIONERS, ENCODERS, SCORERS = (names(kind) for kind in KINDS)
+REGIONERS, ENCODERS, SCORERS = (builtin_names(kind) for kind in KINDS)
 NOT_PARTS = {
     "regions": {"connectivity", "instances", "kernel", "pasting", "pixel_features", "superpixels"},
     "encoders": {"cutting", "pooling", "region_means"},
@@ -33,10 +33,10 @@ def build(kind: str, name: str):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_file_is_a_part_or_known_not_to_be(kind):
-    assert set(modules_of(kind)) == set(names(kind)) | NOT_PARTS[kind]
+    assert set(modules_of(kind)) == set(builtin_names(kind)) | NOT_PARTS[kind]
 
 
-@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in KINDS for n in names(k)])
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k in KINDS for n in builtin_names(k)])
 def test_part(kind, name):
     testing.check_part(part(kind, name))
 

@@ -83,6 +83,7 @@ def screened(source, out, to="", **settings):
     return screen_archive(out, config, Pool(shipped_models(), config), lambda _: None, to)
 
 
+@pytest.mark.slow
 def test_the_same_findings_as_from_local_files(archive, tmp_path):
     here, there = (
         screened(archive, tmp_path / "here"),
@@ -130,6 +131,7 @@ def test_what_was_not_copied_before_a_kill_is_copied_in_the_end(store, tmp_path)
         publish([part], "s3://no-such-bucket-at-all/x")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_judges_only_what_is_missing(archive, tmp_path):
     out, config = tmp_path / "out", BatchConfig(part_size=3)
     screened("s3://scans/archive", out)
@@ -282,6 +284,7 @@ def test_every_key_is_listed_and_fetched_however_it_is_written(bucket, tmp_path)
     assert all(view["stamp"] for bag in bags for view in bag["views"])
 
 
+@pytest.mark.slow
 def test_a_key_with_an_empty_part_is_judged_like_any_other(store, bucket, archive, tmp_path):
     url = bucket("judged", [])
     content = (archive / "a" / "000_below.tif").read_bytes()

@@ -221,6 +221,7 @@ def with_sure_items(folder, seed):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_every_runtime_finds_the_same_items_on_strips(tmp_path, seed):
     """OpenVINO left old memory in masks of boxes that reach the edge of a view."""

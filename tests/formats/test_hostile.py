@@ -32,8 +32,8 @@ from bagscan.formats.scans import read_scan
 from bagscan.formats.voc import read_voc
 from bagscan.formats.yolo import read_yolo
 
-# The suite fuzzes with a fifth of what `make test-weekly` does.
-CASES = int(os.environ.get("BAGSCAN_FUZZ_CASES", "1000"))
+# More in `make test-slow` and `make test-weekly`.
+CASES = int(os.environ.get("BAGSCAN_FUZZ_CASES", "250"))
 SLOWEST_S = 2.0
 
 

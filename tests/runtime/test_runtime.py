@@ -128,6 +128,7 @@ def test_findings_do_not_depend_on_the_runtime(exported, runtime):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
 def test_a_signal_is_handled_after_another_thread_has_dropped_the_model(exported, runtime):

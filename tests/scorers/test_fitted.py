@@ -346,6 +346,7 @@ def bars(n: int, seed: int, strange: bool = False) -> torch.Tensor:
     ).flatten(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ganomaly", "skip_ganomaly", "anogan"])
 def test_models_of_pixels_find_what_they_were_never_shown(name):
     torch.manual_seed(0)

@@ -7,6 +7,8 @@ from bagscan.reporting.folder import screen_folder
 from tests.service.conftest import until
 from tests.service.test_page import bag, browser, enter, expect  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.slow
+
 axe_core = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
 )

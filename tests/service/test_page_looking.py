@@ -9,6 +9,8 @@ from tests.service.conftest import PASSWORD, send, until
 from tests.service.stubs import tiff
 from tests.service.test_page import bag, browser, colour, enter, expect, scan_in_window  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.slow
+
 
 def opened(page):
     page.keyboard.press("n")

@@ -7,6 +7,8 @@ import pytest
 from tests.service.stubs import tiff
 from tests.service.test_page import bag, browser, enter, expect, scan_in_window  # noqa: F401 (fixtures)
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(1366, 768), (1920, 1080)]
 
 

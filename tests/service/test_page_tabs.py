@@ -9,6 +9,8 @@ from bagscan.service.store import tables
 from tests.service.conftest import PASSWORD, until
 from tests.service.test_page import bag, browser, enter, expect  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 
 def another_tab(page):
     """A second tab of the same browser with the same log-in."""
