@@ -8,9 +8,10 @@ is always a frozen dataclass that is stored with the model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bagscan.association import Grid
@@ -212,7 +213,19 @@ class ClassScorer(Scorer):
 
 
 class FittedScorer(Scorer):
-    """Scorer that is fitted to benign descriptions after the encoder is trained."""
+    """Scorer that is fitted to benign descriptions after the encoder is trained.
+
+    Its buffers can have any length: loading adapts them to the stored lengths. Before it is fitted,
+    it must give valid scores too. :class:`bagscan.scorers.fitted.Fitted` is the usual base class.
+    """
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        # The lengths of buffers depend on the fit, not on the configuration.
+        for name, buffer in list(self._buffers.items()):
+            stored = state_dict.get(prefix + name)
+            if stored is not None and buffer is not None and stored.shape != buffer.shape:
+                self._buffers[name] = torch.empty_like(stored, device=buffer.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @abstractmethod
     def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:

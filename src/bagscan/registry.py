@@ -24,7 +24,8 @@ def offered(kind: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"bagscan.{kind}")}
 
 
-def _builtin_names(kind: str) -> list[str]:
+def builtin_names(kind: str) -> list[str]:
+    """Return the names of a kind that bagscan itself provides."""
     package = importlib.import_module(f"bagscan.{kind}")
     return list(package.PARTS)
 
@@ -37,7 +38,8 @@ def names(kind: str) -> list[str]:
     """
     if kind not in ALL:
         raise ConfigError(f"unknown kind {kind!r}; expected one of {', '.join(ALL)}")
-    return [*_builtin_names(kind), *offered(kind)]
+    builtin = builtin_names(kind)
+    return [*builtin, *(name for name in offered(kind) if name not in builtin)]
 
 
 def part(kind: str, name: str) -> ModuleType:
@@ -47,17 +49,27 @@ def part(kind: str, name: str) -> ModuleType:
         A module with ``Config``; for ``KINDS`` also with ``build``, ``tiny`` and ``CARD``.
 
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: the name is unknown, or the module of another package cannot be imported.
     """
-    if name in _builtin_names(kind):
+    if name in builtin_names(kind):
         return importlib.import_module(f"bagscan.{kind}.{name}")
     if name in (points := offered(kind)):
-        module: ModuleType = points[name].load()
-        return module
+        return _load(points[name])
     raise ConfigError(
         f"unknown name {name!r} in {kind}{nearest(name, names(kind))} "
         "(bagscan doctor lists all names)"
     )
+
+
+def _load(point: EntryPoint) -> ModuleType:
+    try:
+        module: ModuleType = point.load()
+    except Exception as error:
+        package = point.dist.name if point.dist else "another package"
+        raise ConfigError(
+            f"entry point {point.name} of {package} ({point.value}) cannot be imported: {error}"
+        ) from error
+    return module
 
 
 def modules_of(kind: str) -> list[str]:

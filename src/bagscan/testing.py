@@ -1,4 +1,4 @@
-"""Checks of regioners, encoders, scorers, datasets and formats, built-in or your own.
+"""Checks of regioners, encoders, scorers, datasets, formats and simulated devices.
 
     from bagscan import testing
     import my_regioner
@@ -23,18 +23,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bagscan.association import Grid
 from bagscan.contracts import Encoder, FittedScorer, Regioner, Scorer
 from bagscan.core import Regions, View
 from bagscan.core.errors import ReadError
+from bagscan.datasets.record import check_annotations
 from bagscan.datasets.source import Source
 from bagscan.formats import read_view
 from bagscan.formats.scans import ScanFormat, files_of
+from bagscan.physics.materials import material
+from bagscan.simulate.devices import Family, build_device, device_module
+from bagscan.simulate.occupancy import audit
 
 CARD = {"paper", "channels", "weights", "limits"}
 HEIGHT, WIDTH = 48, 64
 ROWS = 9
+MAX_OVERLAP = 0.005  # share of a device's volume
+FIT_ROWS = 40
 
 
 def check_regioner(module: ModuleType, channels: int = 3) -> None:
@@ -133,6 +140,8 @@ def check_gradient(module: ModuleType) -> None:
 def check_scorer(module: ModuleType) -> None:
     """Check that scores are (n,), in [0, 1], and independent of the order of rows.
 
+    A fitted scorer is also fitted, standardised, and loaded again from its weights.
+
     Raises:
         AssertionError: a check fails.
     """
@@ -140,6 +149,21 @@ def check_scorer(module: ModuleType) -> None:
     assert isinstance(scorer, Scorer), (
         f"{module.__name__}.build must return a bagscan.contracts.Scorer"
     )
+    _check_scores(scorer)
+    if not isinstance(scorer, FittedScorer):
+        return
+    assert scorer.trained is None or isinstance(scorer.trained, torch.nn.Module)
+    torch.manual_seed(4)
+    benign, held_out = torch.randn(2, FIT_ROWS, scorer.config.dim).tanh()  # in [-1, 1], as crops
+    scorer.fit(benign, benign[:ROWS].sign(), seed=0, report=lambda _: None)
+    scorer.standardise(held_out)
+    scores = _check_scores(scorer.eval())
+    restored = module.build(scorer.config).eval()
+    restored.load_state_dict(scorer.state_dict())
+    assert torch.equal(_check_scores(restored), scores), "scores differ after loading the weights"
+
+
+def _check_scores(scorer: Scorer) -> Tensor:
     torch.manual_seed(3)
     rows = torch.randn(ROWS, scorer.config.dim)
     with torch.no_grad():
@@ -149,11 +173,7 @@ def check_scorer(module: ModuleType) -> None:
         )
     assert scores.shape == (ROWS,), f"scores have shape {tuple(scores.shape)}, expected {(ROWS,)}"
     assert bool(((scores >= 0) & (scores <= 1)).all()), "scores must be in [0, 1]"
-    assert (
-        not isinstance(scorer, FittedScorer)
-        or scorer.trained is None
-        or isinstance(scorer.trained, torch.nn.Module)
-    )
+    return scores
 
 
 def check_dataset(source: Source) -> None:
@@ -165,19 +185,18 @@ def check_dataset(source: Source) -> None:
     records = source.load().records
     repeated = [name for name, n in Counter(record.id for record in records).items() if n > 1]
     assert not repeated, f"record ids are not unique: {repeated[:5]}"
+    faults = []
     for record in records:
-        if record.window is None:
-            height, width = read_view(record.path).shape
-        else:
-            left, top, right, bottom = record.window
-            height, width = bottom - top, right - left
-        for annotation in record.annotations:
-            x1, y1, x2, y2 = annotation.box_xyxy
-            overlaps = min(x2, width) > max(x1, 0), min(y2, height) > max(y1, 0)
-            assert all(overlaps), (
-                f"{record.id}: {annotation.label} at {annotation.box_xyxy} "
-                f"is outside its image of {width}x{height} pixels"
-            )
+        try:
+            if record.window is None:
+                height, width = read_view(record.path).shape
+            else:
+                left, top, right, bottom = record.window
+                height, width = bottom - top, right - left
+            check_annotations(record, height, width)
+        except ReadError as error:
+            faults.append(str(error))
+    assert not faults, f"{len(faults)} records are faulty: " + "; ".join(faults[:5])
 
 
 def check_format(read: ScanFormat, path: Path) -> None:
@@ -231,6 +250,35 @@ def check_part(module: ModuleType) -> None:
     assert all(torch.equal(value, state[key]) for key, value in restored.state_dict().items()), (
         "weights differ after loading"
     )
+
+
+def check_device(name: str) -> None:
+    """Check a simulated device: layouts, dimensions, materials, closed solids and no overlaps.
+
+    Args:
+        name: one of :data:`bagscan.simulate.devices.NAMES`.
+
+    Raises:
+        AssertionError: a check fails.
+        ConfigError: the device or one of its materials is unknown.
+    """
+    module = device_module(name)
+    assert len(module.LAYOUTS) >= 3, f"{name}: LAYOUTS must have at least 3 entries"
+    assert len(module.DIMENSIONS) >= 10, f"{name}: DIMENSIONS must have at least 10 entries"
+    for number, layout in enumerate(module.LAYOUTS):
+        family = Family(name, layout, number)
+        device, values = build_device(family, np.random.default_rng(number))
+        assert set(values) == set(module.DIMENSIONS)
+        overlap = audit(device).overlap_share
+        assert overlap < MAX_OVERLAP, (
+            f"{family.name}: {overlap:.1%} of its volume lies in two solids of the same parent"
+        )
+        for k in range(len(device)):
+            material(device.material[k])
+            solid = f"{family.name}: solid {k} ({device.material[k]})"
+            assert device.mesh(k).watertight, f"{solid} is not closed"
+            assert device.mesh(k).volume_mm3 > 0, f"{solid} has no volume"
+            assert device.inside[k] < k, f"{solid} comes before the solid around it"
 
 
 def synthetic_view(channels: int = 3, seed: int | None = 0) -> View:

@@ -1,9 +1,13 @@
 """Assemblies, their audit, and objects built from them: devices, items, bags, anomalies."""
 
+import pkgutil
+
 import numpy as np
 import pytest
 
+from bagscan import testing
 from bagscan.core.errors import ConfigError, DataError
+from bagscan.simulate import devices
 from bagscan.simulate.anomalies import (
     KINDS,
     SHAPES,
@@ -22,6 +26,7 @@ from bagscan.simulate.devices import (
     build_device,
     device_module,
     dimensions,
+    draw_dimension,
     draw_family,
     families,
 )
@@ -119,16 +124,35 @@ def test_a_thin_wire_keeps_its_mass():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_devices_nest_without_overlap(name):
-    module = device_module(name)
-    assert len(module.LAYOUTS) >= 3
-    assert len(module.DIMENSIONS) >= 10
-    for number, layout in enumerate(module.LAYOUTS):
-        device, drawn = build_device(Family(name, layout, number), np.random.default_rng(number))
-        found = audit(device)
-        assert found.overlap_share < MAX_OVERLAP, layout
-        assert set(drawn) == set(module.DIMENSIONS)
-        assert all(device.mesh(k).volume_mm3 > 0 for k in range(len(device)))
-        assert (device.inside < np.arange(len(device))).all()
+    testing.check_device(name)
+
+
+def test_devices_keep_their_order():
+    """Seeds of a collection contain the position of a device in ``NAMES``: append new ones."""
+    assert NAMES[:6] == PAPER_A
+    assert NAMES[6:16] == (
+        "charger",
+        "power_bank",
+        "camera",
+        "drill",
+        "shaver",
+        "radio",
+        "router",
+        "game_controller",
+        "external_disk",
+        "kettle",
+    )
+
+
+def test_every_file_is_a_device():
+    found = {module.name for module in pkgutil.iter_modules(devices.__path__)}
+    assert found == set(NAMES)
+
+
+def test_a_range_of_whole_numbers_is_refused():
+    """It would be a choice of two values, which nobody means."""
+    with pytest.raises(ConfigError):
+        draw_dimension("length_mm", (10, 40), np.random.default_rng(0))
 
 
 @pytest.mark.weekly

@@ -70,13 +70,16 @@ def data_check(
 
 def _summarise(collection: Collection, groups: str, read: bool) -> dict[str, Any]:
     from bagscan.core.errors import ReadError
+    from bagscan.datasets.record import check_annotations
     from bagscan.formats import read_scan
 
     bad = dict(collection.bad)
     if read:
         for record in collection.records:
             try:
-                read_scan(record.path)
+                view = read_scan(record.path).views[0]
+                if record.window is None:
+                    check_annotations(record, *view.shape)
             except ReadError as error:
                 bad[record.id] = str(error)
     objects = Counter(a.label for record in collection.records for a in record.annotations)

@@ -96,6 +96,11 @@ def load_records(
             bad |= collection.bad
         for note in collection.notes:
             report(f"{collection.name}: {note}")
+        if collection.absent or collection.bad:
+            report(
+                f"{collection.name}: left out {len(collection.absent)} absent and "
+                f"{len(collection.bad)} bad scans; bagscan data check lists them"
+            )
         usable = [r for r in collection.records if r.annotations or not source.with_objects_only]
         kept = np.unique(np.linspace(0, len(usable) - 1, source.limit or len(usable)).astype(int))
         # Simulated datasets use the same scan numbers, so several need a prefix.

@@ -14,7 +14,7 @@ from typing import Protocol
 from bagscan.core import Annotation
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.core.files import atomic_write_text
-from bagscan.datasets.record import Record, image_size
+from bagscan.datasets.record import Record, check_annotations, image_size
 from bagscan.formats.coco import CocoImage, coco_document
 from bagscan.formats.scans import set_at
 from bagscan.formats.voc import write_voc
@@ -107,7 +107,7 @@ def convert(
         ConfigError: the format is unknown.
         DataError: ``out`` holds a finished conversion, two records have the same name, or a label
             holds a control character.
-        ReadError: an image cannot be read.
+        ReadError: an image cannot be read, or an annotation is not on it.
     """
     if to not in LAYOUTS:
         raise ConfigError(f"unknown format {to!r}; expected one of {', '.join(LAYOUTS)}")
@@ -141,6 +141,7 @@ def convert(
 
 def _copy_record(record: Record, name: str, folder: Path) -> Converted:
     height, width = image_size(record.path)
+    check_annotations(record, height, width)
     files = set_at(record.path) or {"": record.path}
     target = folder / name
     if not target.resolve().is_relative_to(folder.resolve()):

@@ -17,7 +17,7 @@ from bagscan.core.errors import DataError, ReadError
 from bagscan.formats import read_view
 from bagscan.formats.limits import naming
 from bagscan.formats.scans import READERS, VIEWS
-from bagscan.formats.truth import reaches_beyond
+from bagscan.formats.truth import check_on_picture, reaches_beyond
 
 EXIF_ORIENTATION = 0x0112
 
@@ -170,6 +170,19 @@ def image_size(path: Path) -> tuple[int, int]:
         return read_view(path).shape
     with Image.open(path) as image:
         return image.height, image.width
+
+
+def check_annotations(record: Record, height: int, width: int) -> None:
+    """Require that the annotations of a record lie on its image of ``height`` by ``width`` pixels.
+
+    Raises:
+        ReadError: an annotation does not.
+    """
+    for annotation in record.annotations:
+        try:
+            check_on_picture(annotation, height, width)
+        except ValueError as error:
+            raise ReadError(f"{record.path}: {error}") from error
 
 
 def count_beyond(path: Path, annotations: Sequence[Annotation], size: tuple[int, int]) -> int:

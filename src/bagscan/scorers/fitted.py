@@ -23,10 +23,10 @@ ALARM_AT = 3.0  # spreads above the median of benign regions that score 0.5
 
 
 class Fitted(FittedScorer):
-    """Base class of scorers that are fitted to benign regions.
+    """Base class of scorers that rate the distance from benign regions.
 
-    A subclass implements :meth:`distance` and ``fit(benign, anomalous, seed, report)``, and
-    registers its buffers with any length: loading adapts them to the stored lengths.
+    A subclass implements :meth:`distance` and ``fit(benign, anomalous, seed, report)``. At the end,
+    ``fit`` calls :meth:`standardise` with the rows that :func:`held_out` kept apart.
 
     Scores are comparable between scorers: 0.5 is 3 spreads above the median of benign regions.
     ``fit`` holds out a fifth of its rows to find these; training calls :meth:`standardise` again
@@ -48,14 +48,6 @@ class Fitted(FittedScorer):
         super().__init__()
         self.register_buffer("middle", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        # The lengths of buffers depend on the fit, not on the configuration.
-        for name, buffer in list(self._buffers.items()):
-            stored = state_dict.get(prefix + name)
-            if stored is not None and buffer is not None and stored.shape != buffer.shape:
-                self._buffers[name] = torch.empty_like(stored, device=buffer.device)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @abstractmethod
     def distance(self, embeddings: Tensor) -> Tensor:

@@ -70,8 +70,8 @@ class Fused(Fitted):
             or not isinstance(unseen, Fitted)
         ):
             raise ConfigError(
-                "scorer.known must be a trained scorer (softmax), and scorer.unseen a fitted "
-                "scorer (memory, gaussian, bigan, svm, isolation)"
+                "scorer.known must be a trained scorer (softmax), and scorer.unseen a subclass of "
+                "bagscan.scorers.fitted.Fitted (such as memory)"
             )
         self.known, self.unseen, self.config = known, unseen, config
         self.register_buffer("known_middle", torch.zeros(()))

@@ -76,8 +76,8 @@ class SVM(Fitted, OddsScorer):
         inner = build_part("scorers", config.errors, "scorer.errors", dim=config.dim)
         if not isinstance(inner, Fitted):
             raise ConfigError(
-                f"scorer.errors: {config.errors.get('name')!r} is not fitted to benign regions; "
-                "expected a fitted scorer, such as bigan"
+                f"scorer.errors: {config.errors.get('name')!r} is not a subclass of "
+                "bagscan.scorers.fitted.Fitted; expected one, such as bigan"
             )
         self.inner, columns = inner, inner.n_errors
         self.config = config

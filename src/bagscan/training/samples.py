@@ -11,7 +11,7 @@ import numpy as np
 
 from bagscan.core import Annotation, RunLengths, View
 from bagscan.core.errors import BagscanError, DataError
-from bagscan.datasets.record import Record
+from bagscan.datasets.record import Record, check_annotations
 from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
 from bagscan.model import Model
@@ -135,7 +135,7 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
         sha256: hash of the file when the split was made; None to skip the check.
 
     Raises:
-        ReadError: the scan cannot be read.
+        ReadError: the scan cannot be read, or an annotation is not on it.
         ModelError: the model takes another kind of scan.
         DataError: the file changed since the split was made.
     """
@@ -148,6 +148,7 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
         view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
     working = model.config.input.working_view(view, full_shape)
     (height, width), (h0, w0) = working.shape, view.shape
+    check_annotations(record, h0, w0)
     annotations = [
         scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations
     ]

@@ -3,7 +3,7 @@
 A module defines ``LAYOUTS`` (three or more), ``DIMENSIONS`` (ten or more, with units in their
 names) and ``build(b, d, layout)``. This function adds solids to a
 :class:`bagscan.simulate.assembly.Builder`; x and y lie in the plane of the resting device, z points
-up. To add a device, write its module and add its name to ``NAMES``.
+up. To add a device, write its module and append its name to ``NAMES``.
 
 A *family* is a product: a layout and a number. It determines the nominal dimensions. Its pieces
 differ slightly in dimensions, and in the details of boards and cords. Training, validation and test
@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 from bagscan.core.errors import ConfigError, nearest
 from bagscan.simulate.assembly import Assembly, Builder
 
+# Append new devices at the end: seeds of collections contain the position of a device.
 PAPER_A = ("bottle", "hairdryer", "iron", "toaster", "phone", "laptop")
 NAMES = (
     *PAPER_A,
@@ -139,20 +141,37 @@ def dimensions(family: Family, rng: np.random.Generator | None = None) -> dict[s
     nominal = np.random.default_rng(np.random.SeedSequence([zlib.crc32(family.name.encode()), 20]))
     values: dict[str, Any] = {}
     for name, choice in device_module(family.device).DIMENSIONS.items():
-        if (
-            isinstance(choice, tuple)
-            and len(choice) == 2
-            and all(isinstance(c, float) for c in choice)
-        ):
-            value = nominal.uniform(*choice)
-            values[name] = float(
-                value
-                if rng is None
-                else value * (1 + rng.uniform(-PIECE_TOLERANCE, PIECE_TOLERANCE))
-            )
-        else:
-            values[name] = choice[int(nominal.integers(len(choice)))]
+        values[name] = draw_dimension(name, choice, nominal)
+        if rng is not None and _is_range(choice):
+            values[name] *= 1 + rng.uniform(-PIECE_TOLERANCE, PIECE_TOLERANCE)
     return values
+
+
+def draw_dimension(name: str, choice: Sequence[Any], rng: np.random.Generator) -> Any:
+    """Draw a dimension from its entry in ``DIMENSIONS``.
+
+    Args:
+        name: name of the dimension, with its unit.
+        choice: two floats, a range; or any other sequence, a list of choices.
+        rng: random generator.
+
+    Raises:
+        ConfigError: the choice is a pair of integers for a length, which is probably a range.
+    """
+    if _is_range(choice):
+        return float(rng.uniform(*choice))
+    if name.endswith("_mm") and isinstance(choice, tuple) and len(choice) == 2:
+        raise ConfigError(
+            f"{name}: {choice} is a choice of two lengths; write a range with two floats, "
+            "or choices as a list"
+        )
+    return choice[int(rng.integers(len(choice)))]
+
+
+def _is_range(choice: Sequence[Any]) -> bool:
+    return (
+        isinstance(choice, tuple) and len(choice) == 2 and all(isinstance(c, float) for c in choice)
+    )
 
 
 def build_device(family: Family, rng: np.random.Generator) -> tuple[Assembly, dict[str, Any]]:
