@@ -15,7 +15,7 @@ from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
 from bagscan.detector.two_views import TwoViewsConfig
 from bagscan.model_config import InputConfig, ModelConfig
-from bagscan.registry import ALL, names, part
+from bagscan.registry import ALL, builtin_names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.simulate.scene import Recipe
 from bagscan.training.augment import AugmentConfig
@@ -62,9 +62,10 @@ CLASSES = {
 
 def tables() -> str:
     """Return a heading and a table for every settings class."""
+    parts = [(kind, name) for kind in ALL for name in builtin_names(kind)]
     classes = (
         CLASSES
-        | {f"{kind}: `{name}`": part(kind, name).Config for kind in ALL for name in names(kind)}
+        | {f"{kind}: `{name}`": part(kind, name).Config for kind, name in parts}
         | {"recipes of `bagscan simulate`": Recipe}
     )
     lines = [

@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from bagscan.cli import app
+from bagscan.simulate.devices import device_module
 
 
 def run(*line):
@@ -80,6 +81,15 @@ def test_contact_sheets(tmp_path):
     for name in ("bags.png", "devices.png"):
         with Image.open(tmp_path / name) as sheet:
             assert min(sheet.convert("L").getextrema()) < 100
+
+
+def test_a_sheet_of_one_device_says_what_can_be_hidden_in_it(tmp_path):
+    found = run("gallery", "--out", tmp_path, "--device", "bottle", "--profile", "g640_coarse")
+    assert found.exit_code == 0, found.output
+    assert found.output.count("partial_fill") == len(device_module("bottle").LAYOUTS)
+    with Image.open(tmp_path / "bottle.png") as sheet:
+        assert min(sheet.convert("L").getextrema()) < 150
+    assert not (tmp_path / "bags.png").exists()
 
 
 @pytest.mark.parametrize(

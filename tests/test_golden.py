@@ -72,6 +72,7 @@ def output(kind: str, name: str) -> list[float]:
 @pytest.mark.parametrize(("kind", "name"), PARTS)
 def test_output_is_the_stored_one(kind, name):
     stored = json.loads(STORED.read_text())
+    assert f"{kind}.{name}" in stored, "a new part: run python -m tests.test_golden"
     assert output(kind, name) == pytest.approx(stored[f"{kind}.{name}"], rel=2e-3, abs=1e-4)
 
 

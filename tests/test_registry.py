@@ -1,6 +1,7 @@
 """Contract of every part: shapes, repeatability, channels, empty bags, order, save and load."""
 
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bagscan import testing
+from bagscan import registry, testing
 from bagscan.association import Grid
 from bagscan.contracts import Regioner
 from bagscan.core import Regions
@@ -16,6 +17,7 @@ from bagscan.core.errors import ConfigError
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.registry import KINDS, builtin_names, modules_of, part
+from bagscan.scorers.fitted import Fitted
 
 REGIONERS, ENCODERS, SCORERS = (builtin_names(kind) for kind in KINDS)
 NOT_PARTS = {
@@ -39,6 +41,61 @@ def test_every_file_is_a_part_or_known_not_to_be(kind):
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k in KINDS for n in builtin_names(k)])
 def test_part(kind, name):
     testing.check_part(part(kind, name))
+
+
+def test_a_part_of_another_package_that_cannot_be_imported_is_named(monkeypatch):
+    broken = EntryPoint("mine", "no_such_package.mine", "bagscan.scorers")
+    monkeypatch.setattr(registry, "offered", lambda kind: {"mine": broken})
+    with pytest.raises(ConfigError, match=r"no_such_package\.mine"):
+        part("scorers", "mine")
+
+
+def test_a_name_of_another_package_does_not_hide_a_built_in_part(monkeypatch):
+    other = EntryPoint("memory", "no_such_package.memory", "bagscan.scorers")
+    monkeypatch.setattr(registry, "offered", lambda kind: {"memory": other})
+    assert registry.names("scorers").count("memory") == 1
+    assert part("scorers", "memory").__name__ == "bagscan.scorers.memory"
+
+
+@dataclass(frozen=True)
+class BankConfig:
+    dim: int = 4
+
+
+class Bank(Fitted):
+    """Distance to the nearest stored row."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.register_buffer("rows", torch.zeros(1, config.dim))
+
+    def fit(self, benign, anomalous, seed=0, report=print):
+        self.rows = benign
+
+    def distance(self, embeddings):
+        return torch.cdist(embeddings, self.rows).amin(1)
+
+
+class ForgetfulBank(Bank):
+    """It keeps its rows in an attribute that is not part of its weights."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self._rows = torch.zeros(1, config.dim)
+
+    def fit(self, benign, anomalous, seed=0, report=print):
+        self._rows = benign
+
+    def distance(self, embeddings):
+        return torch.cdist(embeddings, self._rows).amin(1)
+
+
+def test_a_fitted_scorer_must_come_back_from_its_weights():
+    module = {"tiny": BankConfig, "__name__": "bank"}
+    testing.check_scorer(SimpleNamespace(**module, build=Bank))
+    with pytest.raises(AssertionError):
+        testing.check_scorer(SimpleNamespace(**module, build=ForgetfulBank))
 
 
 def test_unknown_name_gives_the_nearest():

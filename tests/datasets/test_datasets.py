@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bagscan import testing
 from bagscan.core import Annotation
 from bagscan.core.errors import DataError, ReadError
 from bagscan.datasets import coco, sixray, yolo
-from bagscan.datasets.record import Record, image_size
+from bagscan.datasets.config import load_records
+from bagscan.datasets.record import Collection, Record, check_annotations, image_size
 from bagscan.datasets.splits import (
     fingerprint,
     group_near_duplicates,
@@ -67,6 +70,26 @@ def test_sixray_counts_absent_and_bad_and_goes_on(sixray_root):
     assert by_id["N0000001"].labels["Gun"] == -1  # 0 in a negative is negative
     assert by_id["P00001"].labels["Knife"] == 0  # 0 in a positive is unknown
     assert np.abs(np.subtract(by_id["P00001"].annotations[0].box_xyxy, (1, 2, 30, 40))).max() < 0.01
+
+
+def test_an_annotation_off_its_image_is_found_wherever_the_image_is_read(yolo_root):
+    path = next((yolo_root / "images").glob("*.png"))
+    inside = Record("a", path, (Annotation("gun", (4.0, 4.0, 30.0, 30.0)),))
+    check_annotations(inside, 96, 128)
+    off = replace(inside, annotations=(Annotation("gun", (9000.0, 9000.0, 9100.0, 9100.0)),))
+    with pytest.raises(ReadError, match=path.name):
+        check_annotations(off, 96, 128)
+    source = SimpleNamespace(load=lambda: Collection("made up", (inside, replace(off, id="b"))))
+    with pytest.raises(AssertionError, match="1 records"):
+        testing.check_dataset(source)
+
+
+def test_what_a_dataset_leaves_out_is_reported(sixray_root):
+    source = sixray.Config(format="sixray", root=str(sixray_root))
+    lines, bad = [], {}
+    load_records(SimpleNamespace(sources=(source,)), lines.append, bad)
+    assert list(bad) == ["P00002"]
+    assert any("1 absent and 1 bad" in line for line in lines)
 
 
 def test_sixray_without_its_lists_says_what_it_expects(tmp_path):

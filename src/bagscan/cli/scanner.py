@@ -221,12 +221,21 @@ def gallery(
     ),
     bags: Annotated[int, typer.Option(min=0, help="Number of bags.")] = 24,
     devices: Annotated[int, typer.Option(min=0, help="Number of devices.")] = 32,
+    device: Annotated[
+        str | None, typer.Option(help="Draw every layout of this device only, in all views.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     profile: Annotated[str, typer.Option(help="Scanner profile, by name or YAML file.")] = "g640",
 ) -> None:
-    """Draw contact sheets of simulated bags and devices."""
-    from bagscan.simulate.gallery import contact_sheets
+    """Draw contact sheets of simulated bags and devices.
 
+    With --device, the command also reports what can be hidden in each layout.
+    """
+    from bagscan.simulate.gallery import contact_sheets, device_sheet
+
+    if device is not None:
+        typer.echo(device_sheet(out, device, seed, profile, say))
+        return
     for path in contact_sheets(out, bags, devices, seed, profile, say):
         typer.echo(path)
 

@@ -9,8 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bagscan.imaging.channels import Calibration, image
-from bagscan.imaging.scanner import load_profile
-from bagscan.simulate.devices import NAMES, build_device, draw_family
+from bagscan.imaging.scanner import Profile, load_profile
+from bagscan.simulate.anomalies import KINDS
+from bagscan.simulate.assembly import Assembly
+from bagscan.simulate.concealment import WAYS, conceal
+from bagscan.simulate.devices import NAMES, Family, build_device, device_module, draw_family
+from bagscan.simulate.free_space import FreeSpaces
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import render
@@ -39,38 +43,87 @@ def contact_sheets(
         report: prints progress messages.
 
     Returns:
-        Paths of the two images.
+        Paths of the images; no image without bags or devices.
     """
     out.mkdir(parents=True, exist_ok=True)
     scanner = load_profile(profile)
-    calibration = Calibration.of_profile(scanner)
-
-    def picture(scene: Scene, number: int) -> np.ndarray:
-        view = next(iter(render(scene, scanner, seed * 1000 + number).values()))[0]
-        low, high = view.counts.astype(np.float32) / scanner.air_counts
-        return image(low, high, calibration).colour.transpose(1, 2, 0)
-
     recipe = Recipe(devices=NAMES, seed=seed)
     cells = []
     for k in range(bags):
         scene_plan = plan(recipe, k)
         scene = build_scene(recipe, scene_plan, scanner.tunnel_mm)
         label = f"{scene_plan.family.device}, {scene_plan.reported_group}"
-        cells.append((picture(scene, k), label))
+        cells.append((_pictures(scene, scanner, seed * 1000 + k)[0], label))
         report(f"bag {k + 1} of {bags}")
-    bag_sheet = _draw_sheet(out / "bags.png", cells, 4)
+    sheets = [_draw_sheet(out / "bags.png", cells, 4)] if cells else []
     cells = []
     for k in range(devices):
         rng = recipe.stream(100_000 + k, "device")
         family = draw_family(NAMES[k % len(NAMES)], None, rng)
-        alone = build_device(family, rng)[0].moved(rotation_xyz(0, 0, rng.uniform(-0.3, 0.3)))
-        low, high = alone.bounds
-        centred_x = scanner.tunnel_mm[0] / 2 - (low[0] + high[0]) / 2
-        shift = np.array([centred_x, 20 - low[1], 5 - low[2]])
-        y_mm = (0.0, float(high[1] - low[1] + 40))
-        cells.append((picture(Scene(alone.moved(None, shift), (), y_mm), k), family.name))
+        device = build_device(family, rng)[0].moved(rotation_xyz(0, 0, rng.uniform(-0.3, 0.3)))
+        scene = _lay_alone(device, scanner)
+        cells.append((_pictures(scene, scanner, seed * 1000 + k)[0], family.name))
     report(f"{devices} devices")
-    return [bag_sheet, _draw_sheet(out / "devices.png", cells, 6)]
+    return [*sheets, _draw_sheet(out / "devices.png", cells, 6)] if cells else sheets
+
+
+def device_sheet(
+    out: Path,
+    name: str,
+    seed: int = 0,
+    profile: str = "g640",
+    report: Callable[[str], None] = print,
+) -> Path:
+    """Draw ``NAME.png``: a family of every layout of a device, in every view of the scanner.
+
+    The report says what can be hidden in each layout: the number of kinds of anomaly by way.
+
+    Args:
+        out: directory of the image.
+        name: one of :data:`bagscan.simulate.devices.NAMES`.
+        seed: seed of the pieces and of the noise.
+        profile: scanner profile.
+        report: prints progress messages.
+
+    Raises:
+        ConfigError: the device is unknown.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    scanner = load_profile(profile)
+    cells = []
+    for number, layout in enumerate(device_module(name).LAYOUTS):
+        family = Family(name, layout, number)
+        device = build_device(family, np.random.default_rng(seed))[0]
+        pictures = _pictures(_lay_alone(device, scanner), scanner, seed)
+        for view, pixels in zip(scanner.views, pictures, strict=True):
+            cells.append((pixels, f"{family.name}, {view.name}"))
+        ways = ", ".join(f"{way} {n}" for way, n in _count_hidden(device, seed).items())
+        report(f"{family.name}: kinds of anomaly of {len(KINDS)} by way: {ways}")
+    return _draw_sheet(out / f"{name}.png", cells, len(scanner.views))
+
+
+def _count_hidden(device: Assembly, seed: int) -> dict[str, int]:
+    """Count the kinds of anomaly that can be hidden in a device, by way."""
+    spaces, rng = FreeSpaces(device), np.random.default_rng(seed)
+    return {way: sum(conceal(spaces, way, kind, rng) is not None for kind in KINDS) for way in WAYS}
+
+
+def _lay_alone(device: Assembly, scanner: Profile) -> Scene:
+    """Lay a device on the belt, in the middle of the tunnel."""
+    low, high = device.bounds
+    centred_x = scanner.tunnel_mm[0] / 2 - (low[0] + high[0]) / 2
+    shift = np.array([centred_x, 20 - low[1], 5 - low[2]])
+    return Scene(device.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40)))
+
+
+def _pictures(scene: Scene, scanner: Profile, seed: int) -> list[np.ndarray]:
+    """Render a benign scene; return the (H, W, 3) pseudo-colour of every view."""
+    calibration = Calibration.of_profile(scanner)
+    pictures = []
+    for view in render(scene, scanner, seed)["benign"]:
+        low, high = view.counts.astype(np.float32) / scanner.air_counts
+        pictures.append(image(low, high, calibration).colour.transpose(1, 2, 0))
+    return pictures
 
 
 def _draw_sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -> Path:

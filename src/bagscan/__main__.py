@@ -1,0 +1,5 @@
+"""``python -m bagscan``: the command line."""
+
+from bagscan.cli import main
+
+main()
