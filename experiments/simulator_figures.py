@@ -15,7 +15,8 @@ from bagscan.imaging.channels import Calibration, Imaged, image
 from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import elements, material
 from bagscan.physics.transmission import exact
-from bagscan.simulate.devices import NAMES, Family, build_device
+from bagscan.simulate.devices import NAMES, Family, build_device, device_module
+from bagscan.simulate.prohibited import NAMES as PROHIBITED
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import RenderedView, render
 from bagscan.simulate.scene import Scene, build_scene, plan
@@ -132,22 +133,45 @@ def chain() -> None:
 
 def devices() -> None:
     """Draw a device of every class, without a bag."""
-    calibration = Calibration.of_profile(PROFILE)
     figure, axes = plt.subplots(2, 8, figsize=(15, 4.6))
     for axis, name in zip(axes.ravel(), NAMES, strict=True):
-        layout = __import__(f"bagscan.simulate.devices.{name}", fromlist=["LAYOUTS"]).LAYOUTS[0]
-        alone, _ = build_device(Family(name, layout, 3), np.random.default_rng(1))
-        low, high = alone.bounds
-        shift = np.array([320 - (low[0] + high[0]) / 2, 20 - low[1], 5 - low[2]])
-        view = render(
-            Scene(alone.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40))), PROFILE, 1
-        )["benign"][0]
-        axis.imshow(_image(view, calibration).colour.transpose(1, 2, 0))
+        axis.imshow(_draw_alone(Family(name, device_module(name).LAYOUTS[0], 3)))
         axis.set_title(name.replace("_", " "), fontsize=9)
         axis.axis("off")
     figure.tight_layout()
     figure.savefig(OUT / "devices.png", dpi=75)
     plt.close(figure)
+
+
+def prohibited_items() -> None:
+    """Draw a family of every form of every class of prohibited items, without a bag."""
+    families = [
+        Family(name, layout, number)
+        for name in PROHIBITED
+        for number, layout in enumerate(device_module(name).LAYOUTS)
+    ]
+    figure, axes = plt.subplots(-(-len(families) // 10), 10, figsize=(15, 9))
+    for axis in axes.ravel():
+        axis.axis("off")
+    for axis, family in zip(axes.ravel(), families, strict=False):
+        axis.imshow(_draw_alone(family))
+        axis.set_title(f"{family.device}\n{family.layout}".replace("_", " "), fontsize=7)
+    figure.tight_layout()
+    figure.savefig(OUT / "prohibited.png", dpi=75)
+    plt.close(figure)
+
+
+def _draw_alone(family: Family) -> np.ndarray:
+    """Return the (H, W, 3) pseudo-colour of a device that lies alone on the belt."""
+    alone, _ = build_device(family, np.random.default_rng(1))
+    low, high = alone.bounds
+    shift = np.array([320 - (low[0] + high[0]) / 2, 20 - low[1], 5 - low[2]])
+    scene = Scene(alone.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40)))
+    view = render(scene, PROFILE, 1)["benign"][0]
+    pixels: np.ndarray = _image(view, Calibration.of_profile(PROFILE)).colour.transpose(1, 2, 0)
+    return pixels[:, max(0, round(300 - (high[0] - low[0]) / 2)) :][
+        :, : round(high[0] - low[0]) + 60
+    ]
 
 
 def bags() -> None:
@@ -167,6 +191,6 @@ def bags() -> None:
 
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
-    for draw in (spectra, chain, devices, bags):
+    for draw in (spectra, chain, devices, prohibited_items, bags):
         draw()
         print(draw.__name__)

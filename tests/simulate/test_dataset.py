@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import yaml
 
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.datasets import simulated
+from bagscan.datasets.packed import categories_of
 from bagscan.datasets.splits import given_split
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
@@ -17,10 +20,12 @@ from bagscan.imaging.channels import Calibration, read_wedges
 from bagscan.imaging.convert import convert_scan
 from bagscan.imaging.scanner import load_profile
 from bagscan.simulate import compass
+from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.dataset import Import, load_recipe, preset_names, simulate
+from bagscan.simulate.devices import Family
 from bagscan.simulate.mesh import box, cylinder
 from bagscan.simulate.recipe import Recipe
-from bagscan.simulate.scene import plan
+from bagscan.simulate.scene import build_scene, plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import read_scans, statistics_auc
 
@@ -103,6 +108,28 @@ def test_presets_load_and_deei_is_that_of_the_paper():
             for staging in range(3)
         }
         assert seen == every if part != "val" else seen <= every
+
+
+def test_prohibited_items_lie_in_both_scans_and_change_nothing_else(tmp_path):
+    """They come from a random stream of their own: bags without them stay as they were."""
+    without = Recipe(("phone",), count=4, seed=3, profile="g640_coarse", items=(1, 2))
+    recipe = replace(without, prohibited=(2, 2), prohibited_classes=("pistol", "wrench"))
+    plans = plan(recipe, 0), plan(without, 0)
+    assert plans[0] == plans[1]
+    tunnel = load_profile("g640_coarse").tunnel_mm
+    scenes = [build_scene(r, plans[0], tunnel) for r in (recipe, without)]
+    roles = [Counter(thing.role for thing in scene.things) for scene in scenes]
+    assert roles[1]["prohibited"] == 0
+    assert 1 <= roles[0]["prohibited"] <= 2
+    found = [thing for thing in scenes[0].things if thing.role == "prohibited"]
+    assert {thing.name for thing in found} <= {"pistol", "wrench"}
+    assert all(Family(*thing.about["family"].split("/")[:2], 0).part for thing in found)
+    simulate(recipe, tmp_path / "set", report=quiet)
+    truth = [json.loads(path.read_text()) for path in (tmp_path / "set" / "truth").glob("*.json")]
+    entries = [entry for one in truth for entry in one["annotations"]]
+    assert {entry["role"] for entry in entries} >= {"prohibited", "device", "item"}
+    names = categories_of(tmp_path / "set", KINDS)
+    assert set(names) & {"pistol", "wrench"}
 
 
 def test_sets_of_the_same_collection_show_the_same_pieces_and_stagings():

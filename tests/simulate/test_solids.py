@@ -7,7 +7,7 @@ import pytest
 
 from bagscan import testing
 from bagscan.core.errors import ConfigError, DataError
-from bagscan.simulate import devices
+from bagscan.simulate import devices, prohibited
 from bagscan.simulate.anomalies import (
     KINDS,
     SHAPES,
@@ -33,6 +33,7 @@ from bagscan.simulate.devices import (
 from bagscan.simulate.items import ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import box, rotation_xyz
 from bagscan.simulate.occupancy import BoxFinder, audit
+from bagscan.simulate.resembling import RESEMBLING, build_resembling
 
 MAX_OVERLAP = 0.005
 
@@ -127,6 +128,20 @@ def test_devices_nest_without_overlap(name):
     testing.check_device(name)
 
 
+@pytest.mark.parametrize("name", prohibited.NAMES)
+def test_prohibited_items_nest_without_overlap(name):
+    testing.check_device(name)
+
+
+@pytest.mark.parametrize("name", RESEMBLING)
+def test_what_resembles_them_nests_without_overlap(name):
+    for seed in range(3):
+        item = build_resembling(name, np.random.default_rng(seed))
+        assert audit(item).overlap_share < 0.02
+        assert {component.name for component in item.components} == {name}
+        assert all(item.mesh(k).watertight for k in range(len(item)))
+
+
 def test_devices_keep_their_order():
     """Seeds of a collection contain the position of a device in ``NAMES``: append new ones."""
     assert NAMES[:6] == PAPER_A
@@ -147,6 +162,8 @@ def test_devices_keep_their_order():
 def test_every_file_is_a_device():
     found = {module.name for module in pkgutil.iter_modules(devices.__path__)}
     assert found == set(NAMES)
+    found = {module.name for module in pkgutil.iter_modules(prohibited.__path__)}
+    assert found == {*prohibited.NAMES, "blades"}
 
 
 def test_a_range_of_whole_numbers_is_refused():

@@ -104,7 +104,7 @@ def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
         for entry in json.loads(path.read_text())["annotations"]:
             if entry["role"] == "device":
                 devices.add(entry["category"])
-            elif entry["role"] in ("component", "item", "look_alike"):
+            elif entry["role"] in ("component", "item", "look_alike", "prohibited"):
                 counts[entry["category"]] += 1
     names = [*kinds, *sorted(devices)]
     names += [name for name, _ in counts.most_common() if name not in names]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 from bagscan.simulate.anomalies import SIZES
 from bagscan.simulate.assembly import Assembly
 from bagscan.simulate.bags import Bag
-from bagscan.simulate.devices import Family
+from bagscan.simulate.devices import Family, build_device, draw_family
 from bagscan.simulate.items import COMMON, ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
 from bagscan.simulate.recipe import Recipe
+from bagscan.simulate.resembling import RESEMBLING, build_resembling
 
 GARMENTS = {"cotton": 1.0, "polyester": 1.0, "wool": 1.0, "leather": 0.5}
 
@@ -28,7 +29,7 @@ class SceneObject:
 
     Attributes:
         name: class of the object.
-        role: ``device``, ``item``, ``look_alike`` or ``bag``.
+        role: ``device``, ``prohibited``, ``item``, ``look_alike`` or ``bag``.
         components: indices into the components of the scene.
         component_names: name of each component.
         about: properties of a device: family, layout, piece, ``under_test`` and dimensions.
@@ -68,6 +69,7 @@ def pack(
     heap: Heap,
     subject: DeviceUnderTest,
     rng: np.random.Generator,
+    prohibited_rng: np.random.Generator,
 ) -> tuple[list[Placed], tuple[SceneObject, ...]]:
     """Fill a bag from bottom to top: garments, the device under test, other things, garments.
 
@@ -78,7 +80,8 @@ def pack(
         bag: the bag.
         heap: its empty interior; filled by this call.
         subject: the device under test.
-        rng: source of all random numbers of the contents.
+        rng: source of all random numbers of the contents, except of prohibited items.
+        prohibited_rng: source of those of prohibited items and of benign things like them.
 
     Returns:
         The objects in the bag, and the things of the scene, of which the first is the bag.
@@ -97,12 +100,39 @@ def pack(
                 "device",
                 _describe(family, False, dimensions),
             )
+    chosen = _choose_prohibited(recipe, part, prohibited_rng)
+    under, over = chosen[::2], chosen[1::2]
+    _drop_prohibited(packer, under, prohibited_rng)
     for name in _choose_items(recipe, rng):
         assembly = build_item(name, rng, SIZES[recipe.sizes])
         role = "look_alike" if name in LOOK_ALIKES else "item"
         packer.drop(assembly, _random_turn(rng), name, role)
+    _drop_prohibited(packer, over, prohibited_rng)
     packer.drape(int(rng.integers(1, 5)) if bag.kind != "tray" else int(rng.random() < 0.3))
     return packer.placed, tuple(packer.things)
+
+
+def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> list[Family | str]:
+    """Choose families of prohibited items, and names of benign things that resemble them."""
+    count = int(rng.integers(recipe.prohibited[0], recipe.prohibited[1] + 1))
+    items = [
+        draw_family(str(rng.choice(recipe.prohibited_classes)), part, rng) for _ in range(count)
+    ]
+    benign = [str(name) for name in rng.choice(list(RESEMBLING), count)] if count else []
+    chosen = [*items, *benign]
+    return [chosen[k] for k in rng.permutation(len(chosen))]
+
+
+def _drop_prohibited(
+    packer: _Packer, chosen: Sequence[Family | str], rng: np.random.Generator
+) -> None:
+    for item in chosen:
+        if isinstance(item, Family):
+            assembly, dimensions = build_device(item, rng)
+            about = {"family": item.name, "layout": item.layout, **dimensions}
+            packer.drop(assembly, _any_turn(rng), item.device, "prohibited", about)
+        else:
+            packer.drop(build_resembling(item, rng), _any_turn(rng), item, "item")
 
 
 def _choose_items(recipe: Recipe, rng: np.random.Generator) -> list[str]:
@@ -205,6 +235,14 @@ class _Packer:
         bounds = np.array(staged.moved(turn).bounds)
         shift = np.append(-bounds.mean(0)[:2], -bounds[0][2] + 0.4)
         self._add(device, shift, turn, name, "device", about)
+
+
+def _any_turn(rng: np.random.Generator) -> np.ndarray:
+    """Draw a rotation: flat with a tilt, or in one of three cases any rotation at all."""
+    if rng.random() < 1 / 3:
+        return np.asarray(rotation_xyz(*rng.uniform(0, 2 * np.pi, 3)))
+    tilted = rotation_xyz(rng.normal(0, 0.2), rng.normal(0, 0.2), 0)
+    return np.asarray(rotation_xyz(0, 0, rng.uniform(0, 2 * np.pi)) @ tilted)
 
 
 def _random_turn(rng: np.random.Generator) -> np.ndarray:

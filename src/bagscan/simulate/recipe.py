@@ -15,9 +15,21 @@ from bagscan.simulate.assembly import Assembly
 from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.concealment import WAYS
 from bagscan.simulate.devices import NAMES, Family, build_device, draw_family, owned_piece
+from bagscan.simulate.prohibited import NAMES as PROHIBITED
 
 # Random streams of a scene. Append new streams, so that the existing streams do not change.
-STREAMS = ("plan", "device", "bag", "items", "anomaly", "noise_seed", "belt", "pair", "machine")
+STREAMS = (
+    "plan",
+    "device",
+    "bag",
+    "items",
+    "anomaly",
+    "noise_seed",
+    "belt",
+    "pair",
+    "machine",
+    "prohibited",
+)
 # Groups of scenes: a piece of the collection in a fixed staging, a piece of the collection in a new
 # staging, or a device of another family in a new staging.
 GROUPS = ("known_stagings", "new_stagings", "other_families")
@@ -43,6 +55,9 @@ class Recipe:
         items: minimum and maximum number of other things in a bag.
         look_alikes: probability of each of up to three look-alikes.
         more_devices: probability of each of up to two more devices.
+        prohibited: minimum and maximum number of prohibited items in a bag. They lie in both scans
+            of a scene. As many benign things that resemble them are added.
+        prohibited_classes: classes of prohibited items.
         kinds: kinds of anomalies.
         ways: ways of concealment.
         sizes: range of anomaly sizes, one of :data:`bagscan.simulate.anomalies.SIZES`.
@@ -68,6 +83,8 @@ class Recipe:
     items: tuple[int, int] = (0, 15)
     look_alikes: float = 0.35
     more_devices: float = 0.35
+    prohibited: tuple[int, int] = (0, 0)
+    prohibited_classes: tuple[str, ...] = PROHIBITED
     kinds: tuple[str, ...] = KINDS
     ways: tuple[str, ...] = tuple(WAYS)
     sizes: str = "operational"
@@ -76,6 +93,7 @@ class Recipe:
     def __post_init__(self) -> None:
         known = {
             "devices": NAMES,
+            "prohibited_classes": PROHIBITED,
             "kinds": KINDS,
             "ways": tuple(WAYS),
             "bags": BAGS,
@@ -104,10 +122,13 @@ class Recipe:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if len(set(self.devices)) < len(self.devices):
             raise ValueError(f"devices must not repeat, got {', '.join(self.devices)}")
-        if len(self.items) != 2 or not 0 <= self.items[0] <= self.items[1]:
-            raise ValueError(
-                f"items must be the minimum and the maximum, both 0 or more, got {list(self.items)}"
-            )
+        for name in ("items", "prohibited"):
+            limits = getattr(self, name)
+            if len(limits) != 2 or not 0 <= limits[0] <= limits[1]:
+                raise ValueError(
+                    f"{name} must be the minimum and the maximum, both 0 or more, "
+                    f"got {list(limits)}"
+                )
         if self.sizes not in SIZES:
             raise ValueError(
                 f"sizes: unknown {self.sizes!r}{nearest(self.sizes, SIZES)}; "

@@ -177,7 +177,14 @@ def build_scene(
     bag, heap = _build_bag(recipe, staged.moved(turn), recipe.stream(plan.index, "bag"))
     subject = DeviceUnderTest(plan.family, dimensions, device, staged, turn)
     placed, things = pack(
-        recipe, plan.part, plan.group, bag, heap, subject, recipe.stream(plan.index, "items")
+        recipe,
+        plan.part,
+        plan.group,
+        bag,
+        heap,
+        subject,
+        recipe.stream(plan.index, "items"),
+        recipe.stream(plan.index, "prohibited"),
     )
     parts = [bag.assembly, *(assembly for assembly, _, _ in placed)]
     hosts = [OUTSIDE, *[bag.host] * len(placed)]

@@ -100,7 +100,7 @@ def ambiguous(view: RenderedView, things: Sequence[SceneObject]) -> list[str]:
     device_masks = [device.full((height, width)) for device in devices]
     names = []
     for thing in things:
-        if thing.role in ("item", "look_alike"):
+        if thing.role in ("item", "look_alike", "prohibited"):
             mask = Silhouette.union([view.components[k] for k in thing.components]).full(
                 (height, width)
             )

@@ -16,6 +16,7 @@ import dataclasses
 import importlib
 import zlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.core.errors import ConfigError, nearest
+from bagscan.simulate import prohibited
 from bagscan.simulate.assembly import Assembly, Builder
 
 # Append new devices at the end: seeds of collections contain the position of a device.
@@ -50,7 +52,7 @@ class Family:
     """A product, or a piece of it.
 
     Attributes:
-        device: class of the device, one of ``NAMES``.
+        device: class, one of ``NAMES`` or :data:`bagscan.simulate.prohibited.NAMES`.
         layout: one of the ``LAYOUTS`` of the device.
         number: number of the family within the layout.
         piece: number of the piece in a laboratory's collection; None for a new piece.
@@ -75,14 +77,17 @@ class Family:
 
 
 def device_module(name: str) -> ModuleType:
-    """Import the module of a device.
+    """Import the module of a device or of a prohibited item.
 
     Raises:
-        ConfigError: the device is unknown.
+        ConfigError: the name is unknown.
     """
+    if name in prohibited.NAMES:
+        return importlib.import_module(f"bagscan.simulate.prohibited.{name}")
     if name not in NAMES:
+        available = (*NAMES, *prohibited.NAMES)
         raise ConfigError(
-            f"unknown device {name!r}{nearest(name, NAMES)}; available: {', '.join(NAMES)}"
+            f"unknown device {name!r}{nearest(name, available)}; available: {', '.join(available)}"
         )
     return importlib.import_module(f"bagscan.simulate.devices.{name}")
 
@@ -177,6 +182,8 @@ def _is_range(choice: Sequence[Any]) -> bool:
 def build_device(family: Family, rng: np.random.Generator) -> tuple[Assembly, dict[str, Any]]:
     """Build a piece of a family and return it with its dimensions."""
     values = dimensions(family, rng)
-    builder = Builder(rng)
-    device_module(family.device).build(builder, SimpleNamespace(**values), family.layout)
+    builder, dimensions_of_piece = Builder(rng), SimpleNamespace(**values)
+    is_component = family.device in prohibited.NAMES  # a single component of that name
+    with builder.part(family.device) if is_component else nullcontext():
+        device_module(family.device).build(builder, dimensions_of_piece, family.layout)
     return builder.build(), values
