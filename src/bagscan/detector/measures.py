@@ -153,13 +153,16 @@ def _region_metrics(bags: Sequence[ScoredBag]) -> dict[str, float]:
 def _bag_metrics(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, float]:
     """Return the alarm rates of anomalous and benign bags, and the share of right places."""
     alarms: dict[bool, list[bool]] = {True: [], False: []}
+    right = []
     for bag in bags:
         scores = region_scores(bag.seen, thresholds)
         alarms[bag.anomalous].append(any((of_view >= FLAGGED).any() for of_view in scores))
+        if bag.anomalous:
+            right.append(_points_at_anomaly(bag, scores))
     return {
         "bag_tp": _mean(alarms[True]),
         "bag_fp": _mean(alarms[False]),
-        "on_the_anomaly": right_places(bags, thresholds),
+        "on_the_anomaly": _mean(right),
     }
 
 
@@ -169,18 +172,23 @@ def right_places(bags: Sequence[ScoredBag], thresholds: Thresholds) -> float:
     At least one flagged region must be near the anomaly, and at most two may be elsewhere. NaN
     without anomalous bags.
     """
-    right = []
-    for bag in bags:
-        if bag.anomalous:
-            scores = region_scores(bag.seen, thresholds)
-            is_near = [
-                view.near[view_scores >= FLAGGED] >= ANOMALOUS_FROM
-                for view, view_scores in zip(bag.views, scores, strict=True)
-            ]
-            n_hits = sum(int(flags.sum()) for flags in is_near)
-            n_false = sum(int((~flags).sum()) for flags in is_near)
-            right.append(n_hits > 0 and n_false <= MAX_FALSE_REGIONS)
-    return _mean(right)
+    return _mean(
+        [
+            _points_at_anomaly(bag, region_scores(bag.seen, thresholds))
+            for bag in bags
+            if bag.anomalous
+        ]
+    )
+
+
+def _points_at_anomaly(bag: ScoredBag, scores: Sequence[np.ndarray]) -> bool:
+    is_near = [
+        view.near[view_scores >= FLAGGED] >= ANOMALOUS_FROM
+        for view, view_scores in zip(bag.views, scores, strict=True)
+    ]
+    n_hits = sum(int(flags.sum()) for flags in is_near)
+    n_false = sum(int((~flags).sum()) for flags in is_near)
+    return n_hits > 0 and n_false <= MAX_FALSE_REGIONS
 
 
 def bag_scores(bags: Sequence[ScoredBag], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
