@@ -236,7 +236,8 @@ def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
 
 
 def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp_path):
-    experiment = read_experiment(config, ["images=colour", "loop.steps=3"])
+    settings = ["images=colour", "training.displays=0.5", "loop.steps=3"]
+    experiment = read_experiment(config, settings)
     train(experiment, tmp_path, SILENT)
     detector = Detector.load(tmp_path / "model")
     assert (detector.images, detector.network.config.channels) == ("colour", 3)

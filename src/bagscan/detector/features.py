@@ -6,11 +6,14 @@ pseudo-colour: the share of each colour that is absorbed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 
 from bagscan.core import View
 from bagscan.formats.quantities import CHANNEL_NAMES, RGB
+from bagscan.imaging.display import Display
 from bagscan.physics.pseudo_colour import colour_stored
 
 MIN_TRANSMISSION = 1e-3
@@ -43,20 +46,28 @@ def of_colours(pixels: np.ndarray) -> np.ndarray:
     return np.asarray((1 - pixels) * np.float32(COLOUR_SCALE), np.float32)
 
 
-def as_seen(features: np.ndarray, images: str) -> np.ndarray:
+def convert_features(
+    features: np.ndarray, images: str, displays: Sequence[Display | None] | None = None
+) -> np.ndarray:
     """Convert (B, 4, H, W) raw features to a kind of images.
 
     Args:
         features: raw features.
         images: ``raw`` returns them unchanged, ``colour`` returns (B, 3, H, W) features.
+        displays: display of each image in colour; None for pseudo-colour of this project.
     """
-    return features if images == "raw" else np.stack([recoloured(crop) for crop in features])
+    if images == "raw":
+        return features
+    shown = displays or [None] * len(features)
+    return np.stack([recoloured(raw, d) for raw, d in zip(features, shown, strict=True)])
 
 
-def recoloured(raw: np.ndarray) -> np.ndarray:
-    """Return the (3, H, W) pseudo-colour features of (4, H, W) raw features."""
+def recoloured(raw: np.ndarray, display: Display | None = None) -> np.ndarray:
+    """Return the (3, H, W) features of (4, H, W) raw features in pseudo-colour, or on a display."""
     low, high = np.exp(-raw[0] / LOW_SCALE), np.exp(-raw[1] / HIGH_SCALE)
-    return of_colours(colour_stored(low, high, raw[3] / np.float32(Z_SCALE)) / np.float32(255))
+    zeff = raw[3] / np.float32(Z_SCALE)
+    colours = display.show(low, high, zeff) if display else colour_stored(low, high, zeff)
+    return of_colours(colours / np.float32(255))
 
 
 @njit(inline="always")

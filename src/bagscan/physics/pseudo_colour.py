@@ -10,40 +10,21 @@ import numpy as np
 from scipy import ndimage
 
 from bagscan.physics.effective_z import ZImage, log_attenuation
+from bagscan.physics.palettes import MAX_ATTENUATION, MAX_Z, MIN_Z, N_ATTENUATION, N_Z, Palette
 
-# RGB at a mean log attenuation of DEPTH, by effective Z.
-ANCHORS = {
-    7.4: (0.90, 0.52, 0.15),
-    9.8: (0.58, 0.60, 0.18),
-    12.6: (0.20, 0.60, 0.36),
-    16.0: (0.14, 0.50, 0.62),
-    20.5: (0.17, 0.36, 0.76),
-    30.0: (0.14, 0.27, 0.76),
-}
-DEPTH = 1.3
-BLACK_FROM, BLACK_AT = 2.0, 5.5
 METAL_Z = 24.0
-N_Z, N_ATTENUATION = 128, 512
 SIGMA_Z = 0.5  # assumed for a stored Z
 DENSE = 0.05  # low transmission below which an unknown Z means that almost nothing passes
+TABLE = Palette().table()
 
 
-def colour_table() -> np.ndarray:
-    """Return the (N_Z, N_ATTENUATION, 3) uint8 colours of Z 5-32 and mean log attenuation 0-6."""
-    z = np.linspace(5, 32, N_Z)
-    attenuation = np.linspace(0, 6, N_ATTENUATION)
-    anchors = np.array(list(ANCHORS.values()))
-    glass = np.stack([np.interp(z, list(ANCHORS), anchors[:, c]) for c in range(3)], -1)
-    colour = glass[:, None] ** (attenuation / DEPTH)[None, :, None]
-    dark = np.clip((attenuation - BLACK_FROM) / (BLACK_AT - BLACK_FROM), 0, 1)
-    colour *= 1 - (dark * dark * (3 - 2 * dark))[None, :, None]
-    return np.rint(colour * 255).astype(np.uint8)
-
-
-TABLE = colour_table()
-
-
-def pseudo_colour(low: np.ndarray, high: np.ndarray, z: ZImage, sharpen: float = 1.0) -> np.ndarray:
+def pseudo_colour(
+    low: np.ndarray,
+    high: np.ndarray,
+    z: ZImage,
+    sharpen: float = 1.0,
+    table: np.ndarray = TABLE,
+) -> np.ndarray:
     """Return the (3, H, W) uint8 colours of low and high transmission and their Z.
 
     Args:
@@ -51,6 +32,7 @@ def pseudo_colour(low: np.ndarray, high: np.ndarray, z: ZImage, sharpen: float =
         high: (H, W) transmission of the high channel, air = 1.
         z: effective Z of the view.
         sharpen: strength of the edge enhancement on the mean log attenuation; 0 to disable it.
+        table: colours, see :meth:`bagscan.physics.palettes.Palette.table`.
     """
     attenuation = (log_attenuation(low, 3e-4) + log_attenuation(high, 3e-4)) / 2
     if sharpen:
@@ -59,22 +41,31 @@ def pseudo_colour(low: np.ndarray, high: np.ndarray, z: ZImage, sharpen: float =
             ndimage.gaussian_filter(attenuation, 0.5) + np.clip(sharpen * detail, -0.3, 0.6), 0
         )
     display_z = np.where(z.impenetrable, np.maximum(z.z, METAL_Z), smooth_z(z))
-    i = np.clip(np.rint((display_z - 5) / 27 * (N_Z - 1)), 0, N_Z - 1).astype(int)
-    j = np.clip(np.rint(attenuation / 6 * (N_ATTENUATION - 1)), 0, N_ATTENUATION - 1).astype(int)
-    return np.ascontiguousarray(TABLE[i, j].transpose(2, 0, 1))
+    z_share = (display_z - MIN_Z) / (MAX_Z - MIN_Z)
+    i = np.clip(np.rint(z_share * (N_Z - 1)), 0, N_Z - 1).astype(int)
+    depth = attenuation / MAX_ATTENUATION
+    j = np.clip(np.rint(depth * (N_ATTENUATION - 1)), 0, N_ATTENUATION - 1).astype(int)
+    return np.ascontiguousarray(table[i, j].transpose(2, 0, 1))
 
 
-def colour_stored(low: np.ndarray, high: np.ndarray, zeff: np.ndarray) -> np.ndarray:
+def colour_stored(
+    low: np.ndarray,
+    high: np.ndarray,
+    zeff: np.ndarray,
+    sharpen: float = 1.0,
+    table: np.ndarray = TABLE,
+) -> np.ndarray:
     """Return the (3, H, W) uint8 colours of a stored view.
 
     Args:
         low: (H, W) transmission of the low channel, air = 1.
         high: (H, W) transmission of the high channel, air = 1.
         zeff: (H, W) effective Z, 0 where unknown: in air and behind impenetrable objects.
+        sharpen: see :func:`pseudo_colour`.
+        table: see :func:`pseudo_colour`.
     """
-    return pseudo_colour(
-        low, high, ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff <= 0) & (low < DENSE))
-    )
+    z = ZImage(zeff, np.full_like(zeff, SIGMA_Z), (zeff <= 0) & (low < DENSE))
+    return pseudo_colour(low, high, z, sharpen, table)
 
 
 def smooth_z(z: ZImage) -> np.ndarray:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from bagscan.datasets.packed import LABEL_STRIDE, PackedScene
 from bagscan.detector.depthwise import use_fast_depthwise
-from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
+from bagscan.detector.features import CELL_PX, N_FEATURES, convert_features
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import N_BITS, cut, draw_pose, whole_view
 from bagscan.evaluation.metrics import auroc
+from bagscan.imaging.display import Display, draw_display
 from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, map_losses
 from bagscan.training.hard_places import HardPlaces
@@ -45,6 +46,8 @@ class DetectorTaskConfig:
             an anomaly.
         scale: logarithm of the largest change of size.
         noise: largest standard deviation of noise on the features.
+        displays: share of crops in pseudo-colour that are shown as other scanners show them; a crop
+            and its twin are shown alike.
         map_weight: weight of the loss of the anomaly map.
         dice: weight of the Dice loss within that loss.
         category_weight: weight of the loss of categories.
@@ -65,6 +68,7 @@ class DetectorTaskConfig:
     hard: float = 0.0
     scale: float = 0.12
     noise: float = 0.03
+    displays: float = 0.0
     map_weight: float = 1.0
     dice: float = 0.3
     category_weight: float = 0.5
@@ -146,10 +150,23 @@ class DetectorTask:
             cut(view, False, draw_pose(place, side, rng, config.scale), features[row], counts[row])
             device[row] = k
         degrade(features, config.noise, rng)
-        features = as_seen(features, self.images)
+        displays = self._draw_displays(n, pairs, rng) if self.images == "colour" else None
+        features = convert_features(features, self.images, displays)
         return CropBatch(
             torch.from_numpy(features), torch.from_numpy(counts), torch.from_numpy(device)
         )
+
+    def _draw_displays(
+        self, n: int, pairs: int, rng: np.random.Generator
+    ) -> list[Display | None] | None:
+        """Draw a display for some of ``n`` crops, the first of which are ``pairs`` of twins."""
+        if not self.config.displays:
+            return None
+        drawn = [
+            draw_display(rng) if rng.random() < self.config.displays else None
+            for _ in range(n - pairs)
+        ]
+        return [display for display in drawn[:pairs] for _ in range(2)] + drawn[pairs:]
 
     @staticmethod
     def _draw_place(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -227,7 +244,7 @@ class DetectorTask:
             for is_anomalous in (False, True):
                 features, counts = whole_view(view, is_anomalous)
                 batch = CropBatch(
-                    torch.from_numpy(as_seen(features[None], self.images)),
+                    torch.from_numpy(convert_features(features[None], self.images)),
                     torch.from_numpy(counts.copy())[None],
                     torch.tensor([view.host]),
                 )

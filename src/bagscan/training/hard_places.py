@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bagscan.datasets.packed import FIRST_DEVICE, PackedView
-from bagscan.detector.features import CELL_PX, as_seen
+from bagscan.detector.features import CELL_PX, convert_features
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
 from bagscan.training.compute import autocast_bf16, compute
@@ -71,7 +71,7 @@ def hard_places(
     places: list[HardPlace] = []
     for done, view in enumerate(views, 1):
         features, counts = whole_view(view, False)
-        image = as_seen(features[None], detector.images)
+        image = convert_features(features[None], detector.images)
         with autocast_bf16(compute().device, True):
             logits = network(torch.from_numpy(np.ascontiguousarray(image))).anomaly.float()
         for device in range(len(view.device_points)):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bagscan.datasets.packed import LABEL_STRIDE, PackedScene, PackedView
-from bagscan.detector.features import CELL_PX, N_FEATURES, as_seen
+from bagscan.detector.features import CELL_PX, N_FEATURES, convert_features
 from bagscan.detector.sampling import N_BITS, Pose, cut
 from bagscan.detector.together import VIEWS
 from bagscan.training.detector import degrade
@@ -137,7 +137,9 @@ def build_pixel_batch(
             degrade(features, noise, rng)
         host = torch.tensor([item.scene.views[v].host for item in shown])
         views.append(
-            CropBatch(torch.from_numpy(as_seen(features, images)), torch.from_numpy(counts), host)
+            CropBatch(
+                torch.from_numpy(convert_features(features, images)), torch.from_numpy(counts), host
+            )
         )
     bags = _build_truth(shown, torch.from_numpy(truth), torch.from_numpy(has_cell))
     return PixelBatch(tuple(views), bags)

@@ -15,7 +15,7 @@ import torch
 
 from bagscan.core.files import atomic_write, atomic_write_text
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MAX_DEVICES, PackedScene, PackedView
-from bagscan.detector.features import CELL_PX, as_seen
+from bagscan.detector.features import CELL_PX, convert_features
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
 from bagscan.detector.together import VIEWS
@@ -174,9 +174,8 @@ def _compute_maps(
     features, counts = whole_view(view, anomalous)
     devices = counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
     with autocast_bf16(compute().device, True):
-        maps = network(
-            torch.from_numpy(np.ascontiguousarray(as_seen(features[None], detector.images)))
-        )
+        pixels = convert_features(features[None], detector.images)
+        maps = network(torch.from_numpy(np.ascontiguousarray(pixels)))
         masks = torch.from_numpy((devices > HALF_CELL).astype(np.float32))[:, None]
         verdicts = (
             detector.network.verdict(maps.anomaly, maps.fine, maps.coarse, masks).float().tolist()

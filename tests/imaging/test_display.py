@@ -1,0 +1,45 @@
+"""Displays: what a screen or a file changes in the colours of a view, and what it leaves."""
+
+import numpy as np
+import pytest
+
+from bagscan.imaging.display import Display, draw_display
+from bagscan.physics.pseudo_colour import TABLE, colour_stored
+
+
+@pytest.fixture
+def view():
+    """(low, high, zeff) with a block of plastic and a bar of iron."""
+    low, high, zeff = np.ones((3, 48, 64), np.float32)
+    zeff[:] = 0
+    low[8:40, 8:40], high[8:40, 8:40], zeff[8:40, 8:40] = 0.6, 0.7, 7.0
+    low[16:24, 30:60], high[16:24, 30:60], zeff[16:24, 30:60] = 0.1, 0.3, 26.0
+    return low, high, zeff
+
+
+def test_the_plain_display_shows_pseudo_colour(view):
+    assert np.array_equal(Display(TABLE).show(*view), colour_stored(*view))
+
+
+def test_gamma_and_white_move_the_tones(view):
+    plain = Display(TABLE).show(*view).astype(int)
+    assert Display(TABLE, gamma=1.5).show(*view).mean() < plain.mean()
+    assert Display(TABLE, white=0.8).show(*view).mean() > plain.mean()
+    assert (Display(TABLE, gamma=1.5).show(*view)[:, 0, 0] == 255).all()
+
+
+@pytest.mark.parametrize("change", [{"resample": 0.5}, {"jpeg_quality": 40}])
+def test_files_lose_detail_but_no_objects(view, change):
+    plain, stored = Display(TABLE).show(*view), Display(TABLE, **change).show(*view)
+    assert stored.shape == plain.shape
+    assert stored.dtype == np.uint8
+    difference = np.abs(stored.astype(int) - plain).mean(0)
+    assert 0 < difference.mean() < 12
+    assert difference[20:36, 14:26].mean() < 6  # the middle of the block
+
+
+def test_drawn_displays_vary_and_repeat(view):
+    images = [draw_display(np.random.default_rng(k)).show(*view) for k in (0, 1, 0)]
+    assert np.array_equal(images[0], images[2])
+    assert not np.array_equal(images[0], images[1])
+    assert all(image.shape == (3, 48, 64) for image in images)

@@ -1,0 +1,45 @@
+"""Colour mappings: air, order of depth, classes of material, and the standard one as it was."""
+
+import numpy as np
+import pytest
+
+from bagscan.physics.palettes import MAX_Z, MIN_Z, N_Z, PALETTES, Palette, draw_palette
+from bagscan.physics.pseudo_colour import TABLE
+
+
+def row_of(z):
+    return round((z - MIN_Z) / (MAX_Z - MIN_Z) * (N_Z - 1))
+
+
+@pytest.mark.parametrize("palette", [*PALETTES.values(), draw_palette(np.random.default_rng(5))])
+def test_air_is_lightest_and_depth_darkens(palette):
+    table = palette.table()
+    assert table.dtype == np.uint8
+    assert (table[:, 0] == np.rint(np.array(palette.air) * 255)).all()
+    assert (np.diff(table.astype(int), axis=1) <= 0).all()
+    assert table[:, -1].max() < 40
+
+
+def test_the_standard_mapping_is_the_one_of_the_images():
+    assert np.array_equal(Palette().table(), TABLE)
+    organic, metal = TABLE[row_of(7), 110].astype(int), TABLE[row_of(26), 110].astype(int)
+    assert organic[0] > organic[2]
+    assert metal[2] > metal[0]
+
+
+def test_classes_have_one_hue_each():
+    table = PALETTES["two_classes"].table()
+    hues = {tuple(row) for row in table[:, 120].tolist()}
+    assert len(hues) == 2
+    assert np.array_equal(table[row_of(7), 120], table[row_of(12), 120])
+    assert not np.array_equal(table[row_of(7), 120], table[row_of(20), 120])
+
+
+def test_mappings_differ_and_drawn_ones_vary():
+    tables = [palette.table()[:, 120].astype(float) for palette in PALETTES.values()]
+    for k, table in enumerate(tables):
+        assert min(np.abs(table - other).mean() for other in tables[:k] + tables[k + 1 :]) > 2
+    rng = np.random.default_rng(0)
+    first, second = draw_palette(rng), draw_palette(rng)
+    assert not np.array_equal(first.table(), second.table())
+    assert np.array_equal(draw_palette(np.random.default_rng(0)).table(), first.table())
