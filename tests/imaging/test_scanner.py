@@ -7,6 +7,7 @@ import pytest
 
 from bagscan.core.errors import ConfigError
 from bagscan.imaging.scanner import Faults, Noise, Scatter, load_profile, profile_names, varied
+from bagscan.physics.detector import response
 from bagscan.physics.materials import material
 from bagscan.physics.transmission import exact
 from bagscan.simulate.assembly import Builder
@@ -223,3 +224,21 @@ def test_varied_machines_stay_in_their_ranges(profile):
         assert 4 <= found.noise.electronic <= 20
         assert 0.005 <= found.scatter.share <= 0.03
         assert found.response_key == profile.response_key
+
+
+@pytest.mark.parametrize(
+    ("name", "thickness_mm", "readings"),
+    [
+        ("iron", (2.0, 4.0, 6.0, 10.0), (2.39, 2.08, 1.90, 1.69)),
+        ("aluminium", (12.0, 20.0, 30.0), (1.73, 1.61, 1.53)),
+        ("copper", (2.0, 4.0, 8.0), (2.27, 1.97, 1.69)),
+    ],
+)
+def test_the_ratio_of_a_wedge_falls_as_on_a_real_scanner(profile, name, thickness_mm, readings):
+    """Readings of the low/high log ratio at 200 kV; our spectra end at 180 kV."""
+    tube = dataclasses.replace(profile.tube, voltage_kv=180.0)
+    spectral = exact(response(tube, profile.detector))
+    transmitted = spectral.transmission(np.array(thickness_mm)[:, None], [material(name)])
+    ratio = np.log(transmitted[:, 0]) / np.log(transmitted[:, 1])
+    assert ratio == pytest.approx(np.array(readings), rel=0.1)
+    assert ratio[-1] / ratio[0] == pytest.approx(readings[-1] / readings[0], rel=0.1)

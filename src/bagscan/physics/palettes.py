@@ -137,6 +137,7 @@ def draw_palette(rng: np.random.Generator) -> Palette:
         z + shift: tuple((np.array(colour) ** np.exp(rng.normal(0, 0.2, 3))).tolist())
         for z, colour in base.anchors.items()
     }
+    tint = rng.uniform(0, 0.06, 3) if rng.random() < 0.3 else np.zeros(3)
     begin = base.black[0] * float(np.exp(rng.normal(0, 0.2)))
     return replace(
         base,
@@ -145,5 +146,5 @@ def draw_palette(rng: np.random.Generator) -> Palette:
         depth=base.depth * float(np.exp(rng.normal(0, 0.2))),
         black=(begin, begin + (base.black[1] - base.black[0]) * float(rng.uniform(0.7, 1.4))),
         saturation=base.saturation * float(rng.uniform(0.7, 1.2)),
-        air=tuple((np.array(base.air) * (1 - rng.uniform(0, 0.06, 3))).tolist()),
+        air=tuple((np.array(base.air) * (1 - tint)).tolist()),
     )
