@@ -16,6 +16,7 @@ from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import elements, material
 from bagscan.physics.transmission import exact
 from bagscan.simulate.devices import NAMES, Family, build_device, device_module
+from bagscan.simulate.gallery import crop_to_ink
 from bagscan.simulate.prohibited import NAMES as PROHIBITED
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import RenderedView, render
@@ -168,10 +169,8 @@ def _draw_alone(family: Family) -> np.ndarray:
     shift = np.array([320 - (low[0] + high[0]) / 2, 20 - low[1], 5 - low[2]])
     scene = Scene(alone.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40)))
     view = render(scene, PROFILE, 1)["benign"][0]
-    pixels: np.ndarray = _image(view, Calibration.of_profile(PROFILE)).colour.transpose(1, 2, 0)
-    return pixels[:, max(0, round(300 - (high[0] - low[0]) / 2)) :][
-        :, : round(high[0] - low[0]) + 60
-    ]
+    colour = _image(view, Calibration.of_profile(PROFILE)).colour
+    return crop_to_ink(np.ascontiguousarray(colour.transpose(1, 2, 0)))
 
 
 def bags() -> None:

@@ -63,7 +63,7 @@ class Palette:
         colour = glass[:, None] ** (attenuation / self.depth)[None, :, None]
         dark = np.clip((attenuation - self.black[0]) / (self.black[1] - self.black[0]), 0, 1)
         colour *= 1 - (dark * dark * (3 - 2 * dark))[None, :, None]
-        return np.rint(colour * np.array(self.air) * 255).astype(np.uint8)
+        return np.asarray(np.rint(colour * np.array(self.air) * 255), np.uint8)
 
 
 PALETTES: dict[str, Palette] = {

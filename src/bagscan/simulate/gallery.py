@@ -117,10 +117,10 @@ def _lay_alone(device: Assembly, scanner: Profile) -> Scene:
 
 
 def _pictures(scene: Scene, scanner: Profile, seed: int) -> list[np.ndarray]:
-    """Render a benign scene; return the (H, W, 3) pseudo-colour of every view."""
+    """Render a scene, with its anomaly if it has one; return (H, W, 3) colours of every view."""
     calibration = Calibration.of_profile(scanner)
     pictures = []
-    for view in render(scene, scanner, seed)["benign"]:
+    for view in next(iter(render(scene, scanner, seed).values())):
         low, high = view.counts.astype(np.float32) / scanner.air_counts
         pictures.append(image(low, high, calibration).colour.transpose(1, 2, 0))
     return pictures
@@ -132,7 +132,7 @@ def _draw_sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -
     sheet = Image.new("RGB", (columns * width, rows * (height + LABEL_HEIGHT)), "white")
     draw = ImageDraw.Draw(sheet)
     for k, (pixels, label) in enumerate(cells):
-        thumbnail = Image.fromarray(_crop_to_ink(pixels))
+        thumbnail = Image.fromarray(crop_to_ink(pixels))
         thumbnail.thumbnail((width - 8, height - 4), Image.Resampling.LANCZOS)
         x, y = k % columns * width, k // columns * (height + LABEL_HEIGHT)
         left, top = (width - thumbnail.width) // 2, 16 + (height - thumbnail.height) // 2
@@ -142,7 +142,7 @@ def _draw_sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -
     return path
 
 
-def _crop_to_ink(pixels: np.ndarray, margin: int = 6) -> np.ndarray:
+def crop_to_ink(pixels: np.ndarray, margin: int = 6) -> np.ndarray:
     """Crop away the white border, except for a margin."""
     ink = np.asarray((pixels < 235).any(axis=2))
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))

@@ -80,7 +80,7 @@ def corkscrew(b: Builder) -> None:
     b.wire("stainless_steel", helix(5, 4.0, 55) + np.array([0.0, 0.0, -30.0]), 1.6, axis="x")
     b.cylinder("wood", 9, b.rng.uniform(70, 95), (30, 0, 0), 18, axis="y")
     for side in (-1, 1):
-        b.box("zamak", (60, 8, 5), (0, side * b.rng.uniform(16, 24), 0))
+        b.box("zamak", (60, 8, 5), (-12, side * b.rng.uniform(16, 24), 0))
 
 
 def nail_clipper(b: Builder) -> None:
