@@ -22,9 +22,11 @@ from bagscan.simulate.concealment import Concealed
 from bagscan.simulate.devices import NAMES, Family
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
-from bagscan.simulate.recipe import STREAMS, Recipe, collection_stream, owned_device
+from bagscan.simulate.recipe import Recipe, collection_stream, owned_device
 from bagscan.simulate.staging import CAN_LIE_ON_SIDE, stage, usual_poses
 
+# Keys of the random orders of a block of scenes; other values would change every dataset.
+ORDER_OF_CLASSES, ORDER_OF_SPLITS = 9, 10
 TALLEST_MM, WIDEST_MM, LONGEST_MM = 330.0, 520.0, 440.0  # inner size of the largest bag
 
 
@@ -119,10 +121,10 @@ def plan(recipe: Recipe, index: int) -> Plan:
     block, within = divmod(index, len(cycle) * len(devices))
     run, place = divmod(within, len(devices))
     shuffle = np.random.default_rng(
-        np.random.SeedSequence(recipe.seed, spawn_key=(block, len(STREAMS), run))
+        np.random.SeedSequence(recipe.seed, spawn_key=(block, ORDER_OF_CLASSES, run))
     )
     device = devices[shuffle.permutation(len(devices))[place]]
-    key = (block, len(STREAMS) + 1, devices.index(device))
+    key = (block, ORDER_OF_SPLITS, devices.index(device))
     order = np.random.default_rng(np.random.SeedSequence(recipe.seed, spawn_key=key)).permutation(
         len(cycle)
     )
