@@ -35,6 +35,7 @@ def made(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_convert_tip_and_export_on_what_was_simulated(made, tmp_path):
     raw = sorted((made / "raw").glob("*_below.tif"))[0]
     found = run("convert", raw, "--out", tmp_path / "converted", "--json")

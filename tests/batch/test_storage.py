@@ -98,6 +98,7 @@ def test_the_same_findings_as_from_local_files(archive, tmp_path):
     assert next(row for row in remote if row["error"])["bag"] == "torn.tif".removesuffix(".tif")
 
 
+@pytest.mark.slow
 def test_finished_parts_lie_in_object_storage_too(store, archive, tmp_path):
     screened("s3://scans/archive", tmp_path / "out", to="s3://scans/parts")
     names = sorted(path.rpartition("/")[2] for path in store.ls("scans/parts") if "part-" in path)
@@ -107,6 +108,7 @@ def test_finished_parts_lie_in_object_storage_too(store, archive, tmp_path):
     assert table.num_rows == 7
 
 
+@pytest.mark.slow
 def test_another_run_does_not_write_over_the_parts_of_this_one(archive, tmp_path):
     screened("s3://scans/archive/a", tmp_path / "one", to="s3://scans/mine")
     screened("s3://scans/archive/a", tmp_path / "one", to="s3://scans/mine")
@@ -152,6 +154,7 @@ def test_the_index_holds_sets_once_and_what_changes_with_an_object(archive, tmp_
     assert [view["view_id"] for view in bags[0]["views"]] == ["below", "side"]
 
 
+@pytest.mark.slow
 def test_an_object_that_is_gone_is_an_error_row(store, archive, tmp_path):
     store.put(str(archive / "a" / "000_below.tif"), "scans/going/one.tif")
     store.put(str(archive / "a" / "001_below.tif"), "scans/going/two.tif")

@@ -57,6 +57,7 @@ except ValueError:
 """
 
 
+@pytest.mark.slow
 def test_training_starts_no_threads_of_numba_which_would_be_those_of_openvino():
     pytest.importorskip("openvino")
     done = subprocess.run(

@@ -252,6 +252,7 @@ def test_a_strip_changes_no_view_that_comes_after_it(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masks", ["mask_rcnn", "faster_rcnn"])
 def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
     """OpenVINO returned one item from old memory."""

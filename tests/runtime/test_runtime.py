@@ -261,6 +261,7 @@ def test_a_network_that_gives_no_numbers_to_cut_by_is_review(tmp_path):
     assert "NaN" in report.reasons[0]
 
 
+@pytest.mark.slow
 def test_trying_a_model_out_reaches_what_judges_where_no_item_is_found(tmp_path):
     from bagscan.core.errors import BagscanError
     from bagscan.workers.screeners import try_out
@@ -388,6 +389,7 @@ for runtime in ("onnxruntime", "openvino"):
 """
 
 
+@pytest.mark.slow
 def test_runtimes_leave_nothing_in_the_home_folder(tmp_path):
     """Neither device ids nor events that were to be sent."""
     env = {

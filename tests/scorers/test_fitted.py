@@ -56,7 +56,12 @@ def scorers():
     )
 
 
-@pytest.mark.parametrize("scorer", scorers(), ids=lambda s: type(s).__name__)
+def marked(scorer):
+    name = type(scorer).__name__
+    return pytest.param(scorer, id=name, marks=pytest.mark.slow if name in ("BiGAN", "SVM") else ())
+
+
+@pytest.mark.parametrize("scorer", [marked(scorer) for scorer in scorers()])
 def test_what_lies_off_the_benign_sheet_is_found_and_everything_comes_back_from_disk(
     scorer, tmp_path
 ):

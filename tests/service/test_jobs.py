@@ -157,6 +157,7 @@ def test_killing_workers_loses_nothing_and_does_nothing_twice(house):
         assert told["decision"] != "REVIEW" or "ended in the middle" in told["reasons"][0]
 
 
+@pytest.mark.slow
 def test_what_ran_when_the_service_ended_is_taken_up_again(make_house, tmp_path):
     house = make_house(folder=tmp_path / "one")
     send(house.machine(), tiff("clear"))
@@ -178,6 +179,7 @@ def test_what_ran_when_the_service_ended_is_taken_up_again(make_house, tmp_path)
         )
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_for_a_while_loses_nothing(house, monkeypatch):
     from bagscan.service.inference import jobs as life
     from bagscan.service.store.database import StoreError
@@ -204,6 +206,7 @@ def test_a_store_that_fails_for_a_while_loses_nothing(house, monkeypatch):
     assert count(house, results) == count(house, jobs, jobs.c.state == "done") == 2
 
 
+@pytest.mark.slow
 def test_what_can_never_be_kept_ends_as_review(house, monkeypatch):
     from bagscan.service.inference import results as writer
 

@@ -58,6 +58,7 @@ def made(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_bytes_as_one(made, tmp_path, monkeypatch):
     monkeypatch.delenv(
         "OMP_NUM_THREADS", raising=False
@@ -66,6 +67,7 @@ def test_two_workers_write_the_same_bytes_as_one(made, tmp_path, monkeypatch):
     assert hashes(made) == hashes(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path):
     out = tmp_path / "killed"
     simulate(dataclasses.replace(RECIPE, count=4), out, report=quiet)

@@ -126,6 +126,7 @@ def test_a_thin_wire_is_seen_under_aluminium(profile):
     assert matched_filter_cnr(profile, bare, wire(AWG_36_MM, 15.9)) >= 5
 
 
+@pytest.mark.slow
 def test_lead_is_seen_behind_thirty_millimetres_of_steel_and_not_behind_forty_five(profile):
     assert matched_filter_cnr(profile, plate(30, False), plate(30, True)) >= 5
     assert matched_filter_cnr(profile, plate(45, False), plate(45, True)) < 5

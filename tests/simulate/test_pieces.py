@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from bagscan.datasets import simulated
 from bagscan.simulate.dataset import load_recipe, simulate
@@ -78,6 +79,7 @@ def test_a_staging_is_fixed_and_stagings_of_a_piece_differ():
     )
 
 
+@pytest.mark.slow
 def test_records_tell_the_group(tmp_path):
     recipe = dataclasses.replace(
         load_recipe("demo", count=24),

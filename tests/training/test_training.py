@@ -44,9 +44,10 @@ class Killed(Exception):
         pytest.param(
             "joint",
             "2",
-            marks=pytest.mark.skipif(
-                sys.platform != "linux", reason="processes draw on Linux alone"
-            ),
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(sys.platform != "linux", reason="processes draw on Linux alone"),
+            ],
         ),
     ],
 )
@@ -563,6 +564,7 @@ def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_ro
     assert shown >= 9
 
 
+@pytest.mark.slow
 def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
     from bagscan.simulate.dataset import simulate
     from bagscan.simulate.recipe import Recipe
