@@ -36,8 +36,9 @@ def cutlery(b: Builder) -> None:
         kind = int(b.rng.integers(3))
         end = long - handle
         if kind == 0:
-            for tine in (-1.5, -0.5, 0.5, 1.5):
-                b.box("stainless_steel", (end, 3, thick), (end / 2 + 0.1, y + tine * 6, thick / 2))
+            b.box("stainless_steel", (12, 19, thick), (6.1, y, thick / 2))
+            for tine in (-7.5, -2.5, 2.5, 7.5):
+                b.box("stainless_steel", (45, 2.6, thick), (34.7, y + tine, thick / 2))
         elif kind == 1:
             bowl = (end / 2, b.rng.uniform(15, 21), 4.0)
             b.ball("stainless_steel", bowl, (end / 2 + 0.2, y, 4), density=0.35)
