@@ -232,6 +232,7 @@ def test_what_a_store_does_not_list_is_not_missed(monkeypatch):
         list(listed("memory://arch"))
 
 
+@pytest.mark.slow
 def test_parts_are_copied_to_a_folder_too(archive, tmp_path):
     screened(archive / "b", tmp_path / "here", to=f"file://{tmp_path}/copied")
     parts = sorted(path.name for path in (tmp_path / "here").glob("part-*"))

@@ -74,6 +74,7 @@ REGIONERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REGIONERS)
 def test_all_runtimes_agree_on_every_regioner(tmp_path, name):
     folder = tiny_model(tmp_path / "m", regioner=REGIONERS[name])
