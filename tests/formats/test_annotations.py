@@ -33,7 +33,7 @@ def through(kind, annotations, folder):
     return read_yolo(path, CLASSES, H, W)
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.list(permutations(["coco", "voc", "yolo"], 2)))
+@pytest.mark.parametrize(("a", "b"), list(itertools.permutations(["coco", "voc", "yolo"], 2)))
 def test_a_to_b_to_a(tmp_path_factory, a, b):
     @settings(max_examples=30, deadline=None)
     @given(
