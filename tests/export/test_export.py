@@ -25,6 +25,9 @@ from bagscan.runtime.load import load_model
 from bagscan.workers.screeners import synthetic_scan
 from tests.runtime.test_runtime import SSN, tiny_model
 
+# OpenVINO is used here after much else of the suite in one process: kept to the slow tests.
+pytestmark = pytest.mark.slow
+
 DETECTOR = {"backbone": "test_resnet", "dim": 16, "stride": 1, "min_score": 0.0, "widen_px": 2}
 CHANNELS = [
     ("red", "green", "blue"),
@@ -40,7 +43,6 @@ def test_sizes_are_many_and_some_odd():
     assert any(height % 2 and width % 2 for height, width in SIZES)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("channels", CHANNELS, ids=len)
 def test_all_runtimes_agree_on_every_channel_set(tmp_path, channels):
     folder = tiny_model(tmp_path / "m", channels)
@@ -74,7 +76,6 @@ REGIONERS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", REGIONERS)
 def test_all_runtimes_agree_on_every_regioner(tmp_path, name):
     folder = tiny_model(tmp_path / "m", regioner=REGIONERS[name])
@@ -108,7 +109,6 @@ def test_half_weights_stay_half_and_are_exact(tmp_path):
     assert told["torch alone"]["scores_differ"] <= TOLERANCE
 
 
-@pytest.mark.slow
 def test_verify_finds_other_weights(tmp_path):
     """A graph that is a tenth off in one weight matrix is not an export of this model."""
     folder = tiny_model(tmp_path / "m")
@@ -126,7 +126,6 @@ def test_verify_finds_other_weights(tmp_path):
     assert CliRunner().invoke(app, ["export", "--model", str(folder), "--verify"]).exit_code == 3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["learned", "items"])
 def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
     """Segmentation runs in ONNX Runtime; only torch shows that its graphs are the model's."""
@@ -177,7 +176,6 @@ def test_without_a_model_nothing_is_written(tmp_path):
     assert CliRunner().invoke(app, ["export"]).exit_code != 0
 
 
-@pytest.mark.slow
 def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
     folder, out = tiny_model(tmp_path / "m"), tmp_path / "out"
     done = CliRunner().invoke(
@@ -192,7 +190,6 @@ def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
     assert "all runtimes agree" in text.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("folder", shipped_models(), ids=lambda folder: folder.name)
 def test_shipped_models_are_exported_and_agree(folder, simulated_root):
     told = verify(
@@ -222,7 +219,6 @@ def with_sure_items(folder, seed):
     return folder
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_every_runtime_finds_the_same_items_on_strips(tmp_path, seed):
     """OpenVINO left old memory in masks of boxes that reach the edge of a view."""
@@ -253,7 +249,6 @@ def test_a_strip_changes_no_view_that_comes_after_it(tmp_path):
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("masks", ["mask_rcnn", "faster_rcnn"])
 def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
     """OpenVINO returned one item from old memory."""
@@ -273,7 +268,6 @@ def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
             )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("figure", ["scores_differ", "items_differ"])
 def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, figure):
     folder = tiny_model(tmp_path / "m", regioner=REGIONERS["items and parts"])
@@ -309,7 +303,6 @@ def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, f
     assert f"not compared: {tmp_path / 'torn.tif'}" in done.stdout
 
 
-@pytest.mark.slow
 def test_verify_of_a_detector_names_the_bag(monkeypatch, tmp_path):
     real = detector_parity._compare_bag
 
