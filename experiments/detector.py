@@ -67,7 +67,7 @@ def main() -> None:
     detector.about |= card(record, crops, detector.images)
     detector.save(folder)
     data = {
-        "name": str(arguments.test),
+        "name": "/".join(arguments.test.resolve().parts[-2:]),
         "hash": load_model(folder).id,
         "counts": {"bags": len(bags)},
     }

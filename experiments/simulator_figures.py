@@ -16,11 +16,11 @@ from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import elements, material
 from bagscan.physics.transmission import exact
 from bagscan.simulate.devices import NAMES, Family, build_device, device_module
-from bagscan.simulate.gallery import crop_to_ink
+from bagscan.simulate.gallery import crop_to_ink, draw_views, lay_alone
 from bagscan.simulate.prohibited import NAMES as PROHIBITED
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import RenderedView, render
-from bagscan.simulate.scene import Scene, build_scene, plan
+from bagscan.simulate.scene import build_scene, plan
 
 OUT = Path(__file__).parents[1] / "docs" / "figures"
 PROFILE = load_profile("g640")
@@ -164,13 +164,8 @@ def prohibited_items() -> None:
 
 def _draw_alone(family: Family) -> np.ndarray:
     """Return the (H, W, 3) pseudo-colour of a device that lies alone on the belt."""
-    alone, _ = build_device(family, np.random.default_rng(1))
-    low, high = alone.bounds
-    shift = np.array([320 - (low[0] + high[0]) / 2, 20 - low[1], 5 - low[2]])
-    scene = Scene(alone.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40)))
-    view = render(scene, PROFILE, 1)["benign"][0]
-    colour = _image(view, Calibration.of_profile(PROFILE)).colour
-    return crop_to_ink(np.ascontiguousarray(colour.transpose(1, 2, 0)))
+    device, _ = build_device(family, np.random.default_rng(1))
+    return crop_to_ink(draw_views(lay_alone(device, PROFILE), PROFILE, 1)[0])
 
 
 def bags() -> None:

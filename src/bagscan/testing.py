@@ -188,12 +188,7 @@ def check_dataset(source: Source) -> None:
     faults = []
     for record in records:
         try:
-            if record.window is None:
-                height, width = read_view(record.path).shape
-            else:
-                left, top, right, bottom = record.window
-                height, width = bottom - top, right - left
-            check_annotations(record, height, width)
+            check_annotations(record, *read_view(record.path).shape)
         except ReadError as error:
             faults.append(str(error))
     assert not faults, f"{len(faults)} records are faulty: " + "; ".join(faults[:5])
@@ -256,7 +251,7 @@ def check_device(name: str) -> None:
     """Check a simulated device: layouts, dimensions, materials, closed solids and no overlaps.
 
     Args:
-        name: one of :data:`bagscan.simulate.devices.NAMES`.
+        name: one of :data:`bagscan.simulate.devices.NAMES` or of the prohibited items.
 
     Raises:
         AssertionError: a check fails.

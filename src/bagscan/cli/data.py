@@ -77,9 +77,7 @@ def _summarise(collection: Collection, groups: str, read: bool) -> dict[str, Any
     if read:
         for record in collection.records:
             try:
-                view = read_scan(record.path).views[0]
-                if record.window is None:
-                    check_annotations(record, *view.shape)
+                check_annotations(record, *read_scan(record.path).views[0].shape)
             except ReadError as error:
                 bad[record.id] = str(error)
     objects = Counter(a.label for record in collection.records for a in record.annotations)

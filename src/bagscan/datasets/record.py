@@ -173,11 +173,19 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def check_annotations(record: Record, height: int, width: int) -> None:
-    """Require that the annotations of a record lie on its image of ``height`` by ``width`` pixels.
+    """Require that the annotations of a record lie on its image, or on its window of the image.
+
+    Args:
+        record: the record.
+        height: height of the entire image in pixels.
+        width: width of the entire image in pixels.
 
     Raises:
         ReadError: an annotation does not.
     """
+    if record.window is not None:
+        left, top, right, bottom = record.window
+        height, width = bottom - top, right - left
     for annotation in record.annotations:
         try:
             check_on_picture(annotation, height, width)

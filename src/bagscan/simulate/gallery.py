@@ -53,7 +53,7 @@ def contact_sheets(
         scene_plan = plan(recipe, k)
         scene = build_scene(recipe, scene_plan, scanner.tunnel_mm)
         label = f"{scene_plan.family.device}, {scene_plan.reported_group}"
-        cells.append((_pictures(scene, scanner, seed * 1000 + k)[0], label))
+        cells.append((draw_views(scene, scanner, seed * 1000 + k)[0], label))
         report(f"bag {k + 1} of {bags}")
     sheets = [_draw_sheet(out / "bags.png", cells, 4)] if cells else []
     cells = []
@@ -61,8 +61,8 @@ def contact_sheets(
         rng = recipe.stream(100_000 + k, "device")
         family = draw_family(NAMES[k % len(NAMES)], None, rng)
         device = build_device(family, rng)[0].moved(rotation_xyz(0, 0, rng.uniform(-0.3, 0.3)))
-        scene = _lay_alone(device, scanner)
-        cells.append((_pictures(scene, scanner, seed * 1000 + k)[0], family.name))
+        scene = lay_alone(device, scanner)
+        cells.append((draw_views(scene, scanner, seed * 1000 + k)[0], family.name))
     report(f"{devices} devices")
     return [*sheets, _draw_sheet(out / "devices.png", cells, 6)] if cells else sheets
 
@@ -94,7 +94,7 @@ def device_sheet(
     for number, layout in enumerate(device_module(name).LAYOUTS):
         family = Family(name, layout, number)
         device = build_device(family, np.random.default_rng(seed))[0]
-        pictures = _pictures(_lay_alone(device, scanner), scanner, seed)
+        pictures = draw_views(lay_alone(device, scanner), scanner, seed)
         for view, pixels in zip(scanner.views, pictures, strict=True):
             cells.append((pixels, f"{family.name}, {view.name}"))
         ways = ", ".join(f"{way} {n}" for way, n in _count_hidden(device, seed).items())
@@ -108,7 +108,7 @@ def _count_hidden(device: Assembly, seed: int) -> dict[str, int]:
     return {way: sum(conceal(spaces, way, kind, rng) is not None for kind in KINDS) for way in WAYS}
 
 
-def _lay_alone(device: Assembly, scanner: Profile) -> Scene:
+def lay_alone(device: Assembly, scanner: Profile) -> Scene:
     """Lay a device on the belt, in the middle of the tunnel."""
     low, high = device.bounds
     centred_x = scanner.tunnel_mm[0] / 2 - (low[0] + high[0]) / 2
@@ -116,7 +116,7 @@ def _lay_alone(device: Assembly, scanner: Profile) -> Scene:
     return Scene(device.moved(None, shift), (), (0.0, float(high[1] - low[1] + 40)))
 
 
-def _pictures(scene: Scene, scanner: Profile, seed: int) -> list[np.ndarray]:
+def draw_views(scene: Scene, scanner: Profile, seed: int) -> list[np.ndarray]:
     """Render a scene, with its anomaly if it has one; return (H, W, 3) colours of every view."""
     calibration = Calibration.of_profile(scanner)
     pictures = []

@@ -21,7 +21,7 @@ from bagscan.detector.features import (
 )
 from bagscan.detector.sampling import Pose, cut
 
-LABEL_PIXELS_PER_CELL = 16  # label pixels of a cell
+LABEL_PIXELS_PER_CELL = 16
 MIN_ADDED = 0.01  # minimum added low-energy feature for which effective Z is computed anew
 SCALES = np.array([LOW_SCALE, HIGH_SCALE], np.float32)[:, None, None]
 

@@ -142,13 +142,13 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
     view, file_hash = read_view(record)
     if sha256 not in (None, file_hash):
         raise DataError(f"{record.path}: changed since the split was made")
+    check_annotations(record, *view.shape)
     full_shape, view = view.shape, model.config.input.select(view)
     if record.window is not None:
         x1, y1, x2, y2 = record.window
         view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
     working = model.config.input.working_view(view, full_shape)
     (height, width), (h0, w0) = working.shape, view.shape
-    check_annotations(record, h0, w0)
     annotations = [
         scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations
     ]
