@@ -22,7 +22,7 @@ from bagscan.registry import ALL, builtin_names, part
 from bagscan.service.settings import ServiceConfig
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.detection import DetectionExperiment, DetectionTrainingConfig
-from bagscan.training.detector import DetectorTaskConfig
+from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.detector_experiment import DetectorExperiment
 from bagscan.training.joint_config import JointConfig
 from bagscan.training.joint_experiment import JointExperiment

@@ -30,7 +30,7 @@ def view(logit, region_logits, on, host=True, found=True, visible=True):
         Regions(np.zeros((1, 1), np.int32), n, "superpixel"),
         np.array(region_logits, np.float32),
         np.full(n, 0 if found else -1),
-        np.zeros((8, 20, 20), np.float32),
+        np.zeros((n, 0), np.float32),
     )
     on = np.array(on, float)
     true = TrueDevice("phone", host, 0 if found else None)

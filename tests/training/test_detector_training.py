@@ -1,6 +1,8 @@
 """A detector from dataset to findings: packed, trained, resumed, calibrated, exported, screened."""
 
 import json
+import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -24,11 +26,12 @@ from bagscan.screening import Screener
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.dataset import simulate
 from bagscan.simulate.recipe import Recipe
-from bagscan.training.detector import CropBatch, Targets
+from bagscan.training.detector import mean_class_auroc
 from bagscan.training.detector_experiment import calibrate_detector, packed_scenes
+from bagscan.training.detector_targets import CropBatch, Targets
 from bagscan.training.experiment import read_experiment, train
-from bagscan.training.hard_places import hard_places
 from bagscan.training.loop import LoopConfig, learning_rate_at
+from bagscan.training.prohibited_places import ProhibitedPlaces
 from bagscan.training.seen_maps import load_scene_maps
 from bagscan.training.whole_bags import build_pixel_batch, select_rows
 
@@ -287,44 +290,74 @@ def test_read_packed_gives_parts_apart(made):
     assert not parts["test"]
 
 
-@pytest.mark.slow
-def test_hard_places_lie_on_devices_of_scans_without_an_anomaly(trained, made):
-    detector = Detector.load(trained / "model")
-    views = [view for scene in read_packed(made, ("train",)) for view in scene.views]
-    found = hard_places(detector, views, SILENT)
-    assert len(found)
-    for place in found.places:
-        row, column = (place.at / 2).astype(int)
-        near = place.view.labels[0][
-            max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5
-        ]  # the cell: 8 pixels of the view
-        assert (place.view.sets[near] == FIRST_DEVICE + place.device).any()
-    drawn = [found.draw(np.random.default_rng(k)).chance for k in range(400)]
-    chances = np.array([place.chance for place in found.places])
-    assert np.mean(drawn) == pytest.approx(
-        (chances**2).sum() / chances.sum(), rel=0.25
-    )  # the higher the confidence, the more often
+@pytest.fixture(scope="module")
+def armed(tmp_path_factory):
+    """A set of four scenes with prohibited items of two classes."""
+    root = tmp_path_factory.mktemp("armed") / "set"
+    recipe = Recipe(
+        ("phone",),
+        count=8,
+        seed=5,
+        profile="g640_coarse",
+        parts={"train": 1, "val": 1},
+        items=(0, 1),
+        prohibited=(3, 3),
+        prohibited_classes=("wrench", "pistol"),
+    )
+    simulate(recipe, root, report=SILENT)
+    return root
+
+
+def test_places_of_prohibited_items_lie_on_them_and_classes_are_equally_frequent(armed):
+    scenes, categories = packed_scenes((str(armed),), 1, SILENT)
+    first = len(KINDS) + 1
+    assert categories[first - 1 : first + 2] == ("phone", "pistol", "wrench")
+    views = [view for part in scenes.values() for scene in part for view in scene.views]
+    places = ProhibitedPlaces(views, range(first, first + 2))
+    rng, drawn = np.random.default_rng(0), Counter()
+    for _ in range(200):
+        view, (row, column) = places.draw(rng)
+        here = set(view.sets[view.labels[0, int(row) // 2, int(column) // 2]].tolist())
+        assert here & {first, first + 1}
+        drawn.update(here & {first, first + 1})
+    assert min(drawn.values()) > 70
+    assert len(ProhibitedPlaces(views, range(0))) == 0
+
+
+def test_cells_of_prohibited_items_are_validated_by_class():
+    shares = np.array([[1.0, 0.0], [0.0, 0.0], [0.3, 0.0], [0.0, 0.0]])
+    logits = np.array([[2.0, 0.0], [1.0, 0.0], [9.0, 0.0], [3.0, 0.0]])
+    assert mean_class_auroc([(shares[:2], logits[:2]), (shares[2:], logits[2:])]) == 0.5
+    assert math.isnan(mean_class_auroc([]))
+    assert math.isnan(mean_class_auroc([(shares[1:2], logits[1:2])]))
 
 
 @pytest.mark.slow
-def test_a_training_on_hard_places_and_level_stages(config, trained, tmp_path):
+def test_a_training_with_prohibited_items_begins_with_categories_of_the_same_name(
+    config, trained, armed, tmp_path
+):
     settings = [
-        "training.hard=1.0",
+        f"sets=[{armed}]",
+        f"start={trained / 'model'}",
+        "training.prohibited=1.0",
         "training.clutter=0.0",
         "loop.steps=2",
-        "network.level_stages=true",
+        "loop.learning_rate=1e-12",
+        "loop.weight_decay=0.0",
+        "loop.ema=0.0",
     ]
-    with pytest.raises(ConfigError):  # the trained one's stages are not level
-        train(
-            read_experiment(config, [*settings, f"start={trained / 'model'}"]),
-            tmp_path / "a",
-            SILENT,
-        )
-    train(read_experiment(config, settings), tmp_path / "b", SILENT)
-    experiment = read_experiment(config, [*settings, f"start={tmp_path / 'b' / 'model'}"])
-    task, _ = experiment.prepare(tmp_path / "c", SILENT)
-    assert task.hard is not None
-    train(experiment, tmp_path / "c", SILENT)
+    best = train(read_experiment(config, settings), tmp_path, SILENT)
+    assert best["monitor"] == pytest.approx((best["devices"] + best["prohibited"]) / 2)
+    before, after = Detector.load(trained / "model"), Detector.load(tmp_path / "model")
+    assert after.prohibited == 2
+    names = [d.network.config.categories for d in (before, after)]
+    assert "battery_cell" in set(names[0]) & set(names[1])
+    for name in set(names[0]) & set(names[1]):
+        rows = [
+            d.network.categories.weight[own.index(name)]
+            for d, own in zip((before, after), names, strict=True)
+        ]
+        assert torch.allclose(*rows, atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -91,22 +91,24 @@ class PackedScene:
 def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
     """Return the categories of a dataset, at most ``MAX_CATEGORIES``.
 
-    These are the kinds of anomaly, then the classes of device, then the most frequent components,
-    items and look-alikes.
+    These are the kinds of anomaly, then the classes of device, then those of prohibited items, then
+    the most frequent components, items and look-alikes.
 
     Args:
         root: folder of the dataset.
         kinds: kinds of anomaly.
     """
-    counts, devices = Counter[str](), set[str]()
+    counts, devices, prohibited = Counter[str](), set[str](), set[str]()
     files = sorted((root / "truth").glob("*.json"))
     for path in files[:: max(1, len(files) // MAX_TRUTH_FILES)]:
         for entry in json.loads(path.read_text())["annotations"]:
             if entry["role"] == "device":
                 devices.add(entry["category"])
-            elif entry["role"] in ("component", "item", "look_alike", "prohibited"):
+            elif entry["role"] == "prohibited":
+                prohibited.add(entry["category"])
+            elif entry["role"] in ("component", "item", "look_alike"):
                 counts[entry["category"]] += 1
-    names = [*kinds, *sorted(devices)]
+    names = [*kinds, *sorted(devices), *sorted(prohibited)]
     names += [name for name, _ in counts.most_common() if name not in names]
     return tuple(names[:MAX_CATEGORIES])
 

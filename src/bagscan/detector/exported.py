@@ -11,7 +11,7 @@ import numpy as np
 from bagscan.core import OperatingPoint, View
 from bagscan.detector.deciding import region_scores
 from bagscan.detector.engine import Engine
-from bagscan.detector.inference import BagResult, ViewResult, run_detector
+from bagscan.detector.inference import BagResult, Categories, ViewResult, run_detector
 from bagscan.detector.thresholds import thresholds_of
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
@@ -56,7 +56,10 @@ class UsableDetector:
         )
         self.operating_point: OperatingPoint | None = operating_point_of(description)
         self.about: dict[str, Any] = description["about"]
-        self.n_kinds: int = description["model"]["kinds"]
+        settings = description["model"]
+        self.categories = Categories(
+            settings["kinds"], settings["devices"], settings.get("prohibited", 0)
+        )
         self.thresholds = thresholds_of(description)
         self.together: bool = (
             description["model"]["network"].get("two_views", {}).get("width", 0) > 0
@@ -81,7 +84,7 @@ class UsableDetector:
         return run_detector(
             [self.config.input.select(view) for view in views],
             self.engine,
-            self.n_kinds,
+            self.categories,
             self.together,
         )
 

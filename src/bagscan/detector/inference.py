@@ -35,7 +35,7 @@ class ViewResult:
         regions: regions of the view at its own size.
         region_logits: (n,) mean logit of the anomaly map in each region.
         device_of: (n,) index of each region's device, -1 outside devices.
-        kinds: (k, h, w) logits of the kinds of anomaly.
+        prohibited: (n, p) mean logit of each class of prohibited item in each region.
     """
 
     anomaly: np.ndarray
@@ -44,7 +44,7 @@ class ViewResult:
     regions: Regions
     region_logits: np.ndarray
     device_of: np.ndarray
-    kinds: np.ndarray
+    prohibited: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,36 @@ class BagResult:
     together: tuple[tuple[Numbers, float], ...] | None = None
 
 
-def run_detector(views: Sequence[View], engine: Engine, n_kinds: int, together: bool) -> BagResult:
+@dataclass(frozen=True)
+class Categories:
+    """Numbers of categories of each sort, which follow each other in the network's output.
+
+    Attributes:
+        kinds: kinds of anomaly, the first categories.
+        devices: classes of devices.
+        prohibited: classes of prohibited items.
+    """
+
+    kinds: int
+    devices: int
+    prohibited: int = 0
+
+
+def run_detector(
+    views: Sequence[View], engine: Engine, categories: Categories, together: bool
+) -> BagResult:
     """Run the detector on the views of a bag and split them into regions.
 
     Args:
         views: views of the bag.
         engine: runs the networks.
-        n_kinds: number of kinds of anomaly, which are the first categories.
+        categories: numbers of categories of the network.
         together: True if the network evaluates both views together.
 
     Raises:
         ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
-    results = [_run_view(view, engine, n_kinds) for view in views]
+    results = [_run_view(view, engine, categories) for view in views]
     if together:
         anomaly, devices = evaluate_jointly([result.maps for result in results], engine)
     else:
@@ -91,26 +108,28 @@ class _SingleView:
 
     Attributes:
         maps: features, anomaly map and devices.
-        kinds: (k, h, w) logits of the kinds of anomaly.
+        prohibited: (p, h, w) logits of the classes of prohibited items.
     """
 
     maps: ViewMaps
-    kinds: np.ndarray
+    prohibited: np.ndarray
 
 
-def _run_view(view: View, engine: Engine, n_kinds: int) -> _SingleView:
+def _run_view(view: View, engine: Engine, numbers: Categories) -> _SingleView:
     height, width = view.shape
     maps = _compute_maps(view, engine)
     categories = maps["categories"][0]
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
+    first = numbers.kinds + numbers.devices
     devices = find_devices(
-        sigmoid(categories[n_kinds:, :h, :w]), sigmoid(maps["contact"][0, 0, :h, :w])
+        sigmoid(categories[numbers.kinds : first, :h, :w]),
+        sigmoid(maps["contact"][0, 0, :h, :w]),
     )
     merged = maps["merged"][0, :, :h, :w] if "merged" in maps else np.zeros((0, h, w), np.float32)
     logits = _compute_verdicts(devices, maps, engine)
     return _SingleView(
         ViewMaps(merged, maps["anomaly"][0, 0, :h, :w], tuple(devices), logits),
-        categories[:n_kinds, :h, :w],
+        categories[first : first + numbers.prohibited, :h, :w],
     )
 
 
@@ -119,11 +138,14 @@ def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> ViewRes
     # Superpixels are computed from pixel values, without a network.
     n_regions = max(4, round(height * width / REGION_SIDE_PX**2))
     regions = superpixels.cut(view, SUPERPIXELS, None, n_regions)
-    fine = _upsample(anomaly)[: height // 2 + 1, : width // 2 + 1]
-    region_logits = region_means(fine[..., None], regions)[:, 0]
+    maps = np.stack([anomaly, *result.prohibited], -1)
+    fine = _upsample(maps)[: height // 2 + 1, : width // 2 + 1]
+    region_logits = region_means(fine, regions)
     devices, logits = result.maps.devices, result.maps.logits
     device_of = _assign_devices(regions, devices, logits)
-    return ViewResult(anomaly, devices, logits, regions, region_logits, device_of, result.kinds)
+    return ViewResult(
+        anomaly, devices, logits, regions, region_logits[:, 0], device_of, region_logits[:, 1:]
+    )
 
 
 def _compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
@@ -156,14 +178,14 @@ def _compute_verdicts(
 
 
 def _upsample(cells: np.ndarray, factor: int = 4) -> np.ndarray:
-    """Upsample an (h, w) map by a factor, bilinearly between the centres of the cells."""
+    """Upsample (h, w, n) maps by a factor, bilinearly between the centres of the cells."""
     for axis in (0, 1):
         n = cells.shape[axis]
         position = np.clip((np.arange(n * factor) + 0.5) / factor - 0.5, 0, n - 1)
         low = np.minimum(position.astype(int), max(n - 2, 0))
         high = np.minimum(low + 1, n - 1)
         weight = (position - low).astype(np.float32)
-        weight = weight[:, None] if axis == 0 else weight[None]
+        weight = weight[:, None, None] if axis == 0 else weight[None, :, None]
         cells = cells.take(low, axis) * (1 - weight) + cells.take(high, axis) * weight
     return cells
 

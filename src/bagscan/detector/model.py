@@ -35,10 +35,11 @@ class Detector:
 
     Attributes:
         network: network, whose categories are kinds of anomaly, then classes of devices, then
-            others.
+            classes of prohibited items, then others.
         kinds: number of kinds of anomaly.
         devices: number of classes of devices.
         images: ``raw`` or ``colour``.
+        prohibited: number of classes of prohibited items.
         thresholds: see :class:`bagscan.detector.thresholds.Thresholds`.
         operating_point: None before calibration.
         about: training data and results.
@@ -49,6 +50,7 @@ class Detector:
     kinds: int
     devices: int
     images: str = "raw"
+    prohibited: int = 0
     thresholds: Thresholds = field(default_factory=Thresholds)
     operating_point: OperatingPoint | None = None
     about: dict[str, Any] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Detector:
         kinds: int,
         devices: int,
         images: str = "raw",
+        prohibited: int = 0,
     ) -> Detector:
         """Build an untrained detector.
 
@@ -71,9 +74,10 @@ class Detector:
             kinds: number of kinds of anomaly, the first categories.
             devices: number of classes of devices, the next categories.
             images: ``raw`` or ``colour``.
+            prohibited: number of classes of prohibited items, the categories after those.
         """
         config = dataclasses.replace(config, categories=categories, channels=IMAGES[images][2])
-        return cls(DetectorNetwork(config), kinds, devices, images)
+        return cls(DetectorNetwork(config), kinds, devices, images, prohibited)
 
     def save(self, folder: Path) -> str:
         """Write the model folder, with weights in 16 bits.
@@ -94,6 +98,7 @@ class Detector:
                 "network": network,
                 "kinds": self.kinds,
                 "devices": self.devices,
+                "prohibited": self.prohibited,
                 "thresholds": dataclasses.asdict(self.thresholds),
             },
             "operating_point": (
@@ -147,6 +152,7 @@ class Detector:
             settings["kinds"],
             settings["devices"],
             images,
+            settings.get("prohibited", 0),
             thresholds,
             point,
             description["about"],

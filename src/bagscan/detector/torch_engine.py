@@ -18,7 +18,8 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, detector: Detector) -> None:
-        self.network, self.named = detector.network.eval(), detector.kinds + detector.devices
+        self.network = detector.network.eval()
+        self.named = detector.kinds + detector.devices + detector.prohibited
 
     @classmethod
     def load(cls, folder: Path) -> TorchEngine:

@@ -139,7 +139,8 @@ class _DetectorMaps(nn.Module):
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
-        self.network, self.named = detector.network, detector.kinds + detector.devices
+        self.network = detector.network
+        self.named = detector.kinds + detector.devices + detector.prohibited
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         maps = self.network(features)

@@ -177,11 +177,12 @@ def _sum_groups(optical, weights):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, inline="always")
 def _exp_minus(x):  # type: ignore[no-untyped-def]
-    """Return e^−x for 0 ≤ x, to 1e-5 relative: the Taylor series of x / 128, squared seven times.
+    """Return e^−x to 1e-5 relative: the Taylor series of x / 128, squared seven times.
 
-    Unlike a call of ``exp``, the loop over groups vectorises.
+    Unlike a call of ``exp``, the loop over groups vectorises. Below 0, where a solid sticks out of
+    the one that encloses it, x counts as 0: a power of a few mm of metal would overflow.
     """
-    y = -min(x, np.float32(80.0)) * np.float32(1 / 128)
+    y = -min(max(x, np.float32(0)), np.float32(80.0)) * np.float32(1 / 128)
     e = np.float32(1) + y * (
         np.float32(1)
         + y

@@ -22,10 +22,11 @@ from bagscan.evaluation.meaning import warn_few_examples
 from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import NAMES
+from bagscan.simulate.prohibited import NAMES as PROHIBITED
 from bagscan.training.compute import compute
-from bagscan.training.detector import DetectorTask, DetectorTaskConfig
+from bagscan.training.detector import DetectorTask
+from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
-from bagscan.training.hard_places import hard_places
 from bagscan.training.resolved import save_resolved
 
 
@@ -38,11 +39,15 @@ class DetectorExperiment(SimulatedExperiment):
         network: see :class:`NetworkConfig`.
         training: see :class:`DetectorTaskConfig`.
         start: model folder of a trained detector, whose weights the training starts from. If it
-            was trained on other images, its first layer is averaged over channels.
+            was trained on other images, its first layer is averaged over channels. Datasets may
+            have been packed with other categories, which are matched by name.
     """
 
     kind = "detector"
-    figures = "The best step has the highest monitor: the AUROC of devices in single views."
+    figures = (
+        "The best step has the highest monitor: the AUROC of devices in single views "
+        "(with prohibited items: its mean with the AUROC of their cells)."
+    )
     images: str = "raw"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: DetectorTaskConfig = field(default_factory=DetectorTaskConfig)
@@ -56,10 +61,15 @@ class DetectorExperiment(SimulatedExperiment):
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         save_resolved(self, self.kind, out)
         started = Detector.load(self.start) if self.start else None
-        scenes, categories = packed_scenes(self.sets, self.pack_workers, report, started)
+        scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
         report(f"{len(scenes['train'])} training scenes, {len(scenes['val'])} validation scenes")
         detector = Detector.new(
-            self.network, categories, len(KINDS), _count_devices(categories), self.images
+            self.network,
+            categories,
+            len(KINDS),
+            _count_devices(categories),
+            self.images,
+            len(set(PROHIBITED) & set(categories)),
         )
         if started:
             copy_weights(detector, started)
@@ -71,7 +81,7 @@ class DetectorExperiment(SimulatedExperiment):
             }
             detector.save(out / self.written)
 
-        task = DetectorTask(
+        return DetectorTask(
             detector.network,
             self.training,
             scenes["train"],
@@ -79,12 +89,8 @@ class DetectorExperiment(SimulatedExperiment):
             detector.kinds,
             detector.devices,
             self.images,
-        )
-        if self.training.hard and started:
-            # Each process searches its own share of the views, and draws from that.
-            views = task.views[compute().rank :: compute().count]
-            task.hard = hard_places(started, views, report)
-        return task, keep
+            detector.prohibited,
+        ), keep
 
 
 def packed_scenes(
@@ -157,15 +163,25 @@ def load_start(
 def copy_weights(detector: Detector, trained: Detector) -> None:
     """Copy the weights of a trained detector into a new one.
 
-    If the two use different channels, the first layer is averaged over channels.
+    If the two use different channels, the first layer is averaged over channels. Categories are
+    matched by name; new ones keep their random weights.
 
     Raises:
-        ConfigError: the networks differ in their settings or categories.
+        ConfigError: the networks differ in their settings.
     """
-    weights = trained.network.state_dict()
+    weights, own = trained.network.state_dict(), detector.network.state_dict()
     first = next(name for name, value in weights.items() if value.ndim == 4)
     if trained.images != detector.images:
-        weights[first] = for_channels(weights[first], detector.network.state_dict()[first].shape)
+        weights[first] = for_channels(weights[first], own[first].shape)
+    known = {name: k for k, name in enumerate(trained.network.config.categories)}
+    categories = detector.network.config.categories
+    to = [k for k, name in enumerate(categories) if name in known]
+    source = [known[categories[k]] for k in to]
+    for name in ("categories.weight", "categories.bias"):
+        if own[name].shape[1:] == weights[name].shape[1:]:  # otherwise refused below
+            rows = own[name].clone()
+            rows[to] = weights[name][source]
+            weights[name] = rows
     try:
         detector.network.load_state_dict(weights)
     except RuntimeError as error:

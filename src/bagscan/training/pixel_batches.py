@@ -13,7 +13,7 @@ from bagscan.datasets.packed import LABEL_STRIDE, PackedScene, PackedView
 from bagscan.detector.features import CELL_PX, N_FEATURES, convert_features
 from bagscan.detector.sampling import N_BITS, Pose, cut
 from bagscan.detector.together import VIEWS
-from bagscan.training.detector import degrade
+from bagscan.training.detector_crops import degrade
 from bagscan.training.detector_targets import CropBatch
 from bagscan.training.map_batches import MIN_CELLS, WHOLE, BagBatch
 from bagscan.training.overlay import overlay

@@ -22,7 +22,8 @@ from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import GAIN
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute
-from bagscan.training.detector import DetectorTask, DetectorTaskConfig
+from bagscan.training.detector import DetectorTask
+from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.detector_experiment import load_start
 from bagscan.training.experiment import Report, Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch

@@ -78,7 +78,7 @@ export async function archivePage(me, place) {
     } catch (error) {
       if (own !== turns) return;
       fault(error);
-      location.hash = "scans";
+      if (location.hash === `#scans/${id}`) location.hash = "scans";
     }
   }
   window.addEventListener("hashchange", turn);

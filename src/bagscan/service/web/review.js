@@ -155,7 +155,7 @@ export function reviewPage(me, place, wanted) {
     for (const button of Object.values(buttons)) button.disabled = again || !me.permissions.includes("decide");
     buttons.clear.disabled ||= !views.length;
     buttons.clear.title = views.length ? "" : "No view of this scan could be read, so it cannot be cleared.";
-    location.replace(again ? "#review" : `#review/${id}`);
+    moveTo(again ? "#review" : `#review/${id}`);
     functions.refresh();
     listParts();
     if (state.parts.length && viewer.layout === "one") viewer.arrange(viewer.wished, state.parts[0].view);
@@ -254,6 +254,11 @@ export function reviewPage(me, place, wanted) {
     }
   }
 
+  // The address changes before this page is left: a reader on the way to another page is not called back.
+  function moveTo(address) {
+    if (["", "review"].includes(location.hash.slice(1).split("/")[0])) location.replace(address);
+  }
+
   function clear() {
     state.scan = null;
     state.parts = viewer.parts = [];
@@ -266,7 +271,7 @@ export function reviewPage(me, place, wanted) {
     viewer.how = { ...STANDARD };
     functions.refresh();
     for (const button of Object.values(buttons)) button.disabled = true;
-    if (!state.left) location.replace("#review");
+    moveTo("#review");
     drawHead();
   }
 

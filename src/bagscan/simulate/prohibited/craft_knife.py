@@ -35,7 +35,8 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     holder = "zamak" if layout == "trapezoid" else d.holder
     with b.frame((0, 0, h / 2)):
         body = b.slab(holder, (long, wide, h), wide * 0.25)
-        hollow = b.box(AIR, (long - 4, wide - 2 * d.wall_mm, h - 2 * d.wall_mm), inside=body)
+        inside = (long - 4, wide - 2 * d.wall_mm, h - 2 * d.wall_mm)
+        hollow = b.slab(AIR, inside, wide * 0.25, inside=body)
         room = h - 2 * d.wall_mm - 1
         with b.within(hollow):
             b.box("stainless_steel", (long * 0.85, blade, d.rail_mm), (0, 0, -room / 2 + 0.6))

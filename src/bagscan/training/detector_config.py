@@ -1,0 +1,58 @@
+"""Settings of detector training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DetectorTaskConfig:
+    """Settings of detector training.
+
+    Attributes:
+        crop_px: side of a crop in pixels of the view, a multiple of 64.
+        batch: crops per step.
+        large_px: side of larger crops, which hold whole devices.
+        large: share of steps that use larger crops; fewer of them, so that the area of a batch
+            stays the same.
+        twins: share of a batch that consists of pairs of twins.
+        alone: share of a batch that consists of anomalous crops without their twin; the rest of
+            the batch is benign.
+        clutter: share of benign crops at random places of the view.
+        prohibited: share of the other benign crops around a prohibited item of a random class.
+        scale: logarithm of the largest change of size.
+        noise: largest standard deviation of noise on the features.
+        overlay: share of crops that get the contents of another view on top; a crop and its twin
+            get the same.
+        displays: share of crops in pseudo-colour that are shown as other scanners show them; a crop
+            and its twin are shown alike.
+        map_weight: weight of the loss of the anomaly map.
+        dice: weight of the Dice loss within that loss.
+        category_weight: weight of the loss of categories.
+        contact_weight: weight of the loss of contacts.
+        verdict_weight: weight of the loss of verdicts.
+        anomaly_weight: additional weight of anomalous cells in the map.
+        outside_weight: weight of cells away from any device.
+        val_views: largest number of whole views for validation.
+    """
+
+    crop_px: int = 192
+    batch: int = 48
+    large_px: int = 320
+    large: float = 0.0
+    twins: float = 0.5
+    alone: float = 0.25
+    clutter: float = 0.2
+    prohibited: float = 0.0
+    scale: float = 0.12
+    noise: float = 0.03
+    overlay: float = 0.0
+    displays: float = 0.0
+    map_weight: float = 1.0
+    dice: float = 0.3
+    category_weight: float = 0.5
+    contact_weight: float = 0.2
+    verdict_weight: float = 0.1
+    anomaly_weight: float = 4.0
+    outside_weight: float = 0.25
+    val_views: int = 400
