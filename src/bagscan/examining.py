@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from bagscan.core import OperatingPoint, Regions, View
 from bagscan.model_config import ModelConfig
+
+ANOMALY = "anomaly"  # name of a flagged region that is of no class of prohibited item
+
+
+class Examined(NamedTuple):
+    """Regions and scores of a view.
+
+    Attributes:
+        labels: (H, W) int32 regions at the original size, -1 outside all regions.
+        scores: (n,) float64 scores in [0, 1].
+        names: (n,) what each region shows if it is flagged, ``ANOMALY`` or a class of prohibited
+            item; empty for a model without such classes.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    names: tuple[str, ...] = ()
 
 
 class UsableModel(Protocol):
@@ -38,12 +55,8 @@ class UsableModel(Protocol):
     def inference_mode(self) -> AbstractContextManager[None]:
         """Return the context manager for inference."""
 
-    def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def examine(self, views: Sequence[View]) -> list[Examined]:
         """Score the views of one bag.
-
-        Returns:
-            For each view, (H, W) int32 labels at its original size, with -1 outside all regions,
-            and (n,) scores in [0, 1].
 
         Raises:
             ModelError: a view has other channels than the model.
@@ -65,13 +78,8 @@ class SingleViewModel(Protocol):
         """Return the regions of a view and their (n,) scores."""
 
 
-def examine_view(model: SingleViewModel, view: View) -> tuple[np.ndarray, np.ndarray]:
-    """Score a view at its original size.
-
-    Returns:
-        (H, W) int32 labels, with -1 outside all regions, and (n,) float64 scores. Overlapping
-        instances are drawn in order of increasing score.
-    """
+def examine_view(model: SingleViewModel, view: View) -> Examined:
+    """Score a view at its original size; overlapping instances are drawn by increasing score."""
     regions, scores = model.score_view(
         model.config.input.working_view(model.config.input.select(view))
     )
@@ -82,7 +90,7 @@ def examine_view(model: SingleViewModel, view: View) -> tuple[np.ndarray, np.nda
             flat[labels[index]] = index
         labels = flat
     # A threshold can be the next float64 above a benign score; in float32 they would be equal.
-    return upsample_labels(labels, *view.shape), np.asarray(scores, np.float64)
+    return Examined(upsample_labels(labels, *view.shape), np.asarray(scores, np.float64))
 
 
 def upsample_labels(labels: np.ndarray, height: int, width: int) -> np.ndarray:

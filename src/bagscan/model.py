@@ -24,7 +24,7 @@ from bagscan.core import OperatingPoint, Regions, View
 from bagscan.core.calibrated import UNCALIBRATED, platt
 from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
-from bagscan.examining import examine_view
+from bagscan.examining import Examined, examine_view
 from bagscan.model_config import MIN_TRANSMISSION, ModelConfig
 from bagscan.model_folder import (
     FORMAT,
@@ -168,7 +168,7 @@ class Model(nn.Module):
         image = self.normalise(torch.from_numpy(np.array(view.pixels))[None])
         return regions, self.score_image(image, regions)
 
-    def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def examine(self, views: Sequence[View]) -> list[Examined]:
         """Score the views of one bag, see :meth:`bagscan.examining.UsableModel.examine`."""
         return [examine_view(self, view) for view in views]
 

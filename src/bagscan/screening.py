@@ -15,7 +15,7 @@ from bagscan.core import Decision, Finding, Reason, ReasonCode, Report, Scan, Vi
 from bagscan.core.checks import is_number
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.core.reasons import in_view
-from bagscan.examining import UsableModel
+from bagscan.examining import ANOMALY, Examined, UsableModel
 from bagscan.plausibility import MIN_SIDE_PX, unfit
 from bagscan.runtime.load import load_model, runtime_of
 
@@ -97,9 +97,9 @@ class Screener:
             reasons += problems
             if not problems:
                 plausible.append(view)
-        for view, view_labels, view_scores in self._examine(plausible, reasons, notes):
-            labels[view.view_id], scores[view.view_id] = view_labels, view_scores
-            findings += self._findings(view, view_labels, view_scores)
+        for view, examined in self._examine(plausible, reasons, notes):
+            labels[view.view_id], scores[view.view_id] = examined.labels, examined.scores
+            findings += self._findings(view, examined)
         findings.sort(key=lambda finding: -finding.score)
         decision = Decision.ALARM if findings else Decision.CLEAR
         if reasons:
@@ -133,38 +133,35 @@ class Screener:
 
     def _examine(
         self, views: list[View], reasons: list[Reason], notes: list[str]
-    ) -> list[tuple[View, np.ndarray, np.ndarray]]:
-        """Return labels and scores of the views of one bag; add a reason for each failed view."""
+    ) -> list[tuple[View, Examined]]:
+        """Return the results of the views of one bag; add a reason for each failed view."""
         examined = []
-        for view, labels, scores in self._run_model(views, self.model, reasons):
-            if not len(scores):  # no device was found, so nothing was scored
-                for _, labels_everywhere, scores_everywhere in self._run_model(
-                    [view], self.model.everywhere(), reasons
-                ):
-                    labels, scores = labels_everywhere, scores_everywhere
+        for view, result in self._run_model(views, self.model, reasons):
+            if not len(result.scores):  # no device was found, so nothing was scored
+                for _, everywhere in self._run_model([view], self.model.everywhere(), reasons):
+                    result = everywhere
                 note = "no device was found; the whole view was scored"
                 notes.append(in_view(view.view_id, note))
-            elif len(scores) == 1 and self.model.config.regioner["name"] == DETECTOR:
+            elif len(result.scores) == 1 and self.model.config.regioner["name"] == DETECTOR:
                 # Without devices, the detector merges all unflagged regions into one.
                 note = "no device was found; the view was scored by the anomaly map only"
                 notes.append(in_view(view.view_id, note))
-            if not len(scores):
+            if not len(result.scores):
                 text = "the model found no device, and it scores devices only"
                 reasons.append(Reason(ReasonCode.NOTHING_EXAMINED, in_view(view.view_id, text)))
-            elif not np.isfinite(scores).all():
+            elif not np.isfinite(result.scores).all():
                 text = "the model returned scores that are not finite"
                 reasons.append(Reason(ReasonCode.MODEL_FAILED, in_view(view.view_id, text)))
             else:
-                examined.append((view, labels, scores))
+                examined.append((view, result))
         return examined
 
     def _run_model(
         self, views: list[View], model: UsableModel, reasons: list[Reason]
-    ) -> list[tuple[View, np.ndarray, np.ndarray]]:
+    ) -> list[tuple[View, Examined]]:
         """Run the model on the views of one bag or, after an error, on one at a time."""
         try:
-            outputs = model.examine(views)
-            return [(view, *output) for view, output in zip(views, outputs, strict=True)]
+            return list(zip(views, model.examine(views), strict=True))
         except ERRORS as error:
             if len(views) == 1:
                 reasons.append(
@@ -173,22 +170,22 @@ class Screener:
                 return []
         return [output for view in views for output in self._run_model([view], model, reasons)]
 
-    def _findings(self, view: View, labels: np.ndarray, scores: np.ndarray) -> list[Finding]:
+    def _findings(self, view: View, examined: Examined) -> list[Finding]:
         findings = []
-        for index in np.flatnonzero(scores >= self.point.threshold):
-            mask = labels == index
+        for index in np.flatnonzero(examined.scores >= self.point.threshold):
+            mask = examined.labels == index
             if not mask.any():  # the region is smaller than a pixel of the view
                 continue
             rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             box = (float(cols[0]), float(rows[0]), float(cols[-1] + 1), float(rows[-1] + 1))
-            score = float(scores[index])
+            score = float(examined.scores[index])
             findings.append(
                 Finding(
                     view.view_id,
                     mask,
                     outline(mask, box),
                     box,
-                    "anomaly",
+                    examined.names[index] if examined.names else ANOMALY,
                     score,
                     self._expected_fpr(score),
                     self.model.kind,

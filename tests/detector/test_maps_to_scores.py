@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from bagscan.core import Regions
-from bagscan.detector.deciding import devices_of, region_scores
+from bagscan.detector.deciding import decide_regions, devices_of, region_scores
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
 from bagscan.detector.exported import _merge_background
 from bagscan.detector.inference import BagResult, ViewResult
 from bagscan.detector.thresholds import Pairing, Thresholds
+from bagscan.examining import ANOMALY, Examined
 
 
 def square(top, left, side=6, shape=(24, 30)):
@@ -146,9 +147,23 @@ def test_a_bag_without_devices_is_judged_all_the_same():
 
 
 def test_the_rest_of_a_bag_is_one_region_of_its_highest_score():
-    view = seen([1.0], [0.0] * 5, [0, -1, -1, 0, -1])
     labels = np.array([[0, 1, 2], [3, 4, 4]], np.int32)
-    view = replace(view, regions=Regions.from_labels(labels, "superpixel"))
-    found, scores = _merge_background(view, np.array([0.2, 0.1, 0.7, 0.6, 0.3]))
-    assert found.tolist() == [[0, 3, 1], [2, 3, 3]]
-    assert scores.tolist() == [0.2, 0.7, 0.6, 0.3]
+    scores = np.array([0.2, 0.1, 0.7, 0.6, 0.3])
+    device_of = np.array([0, -1, -1, 0, -1])
+    merged = _merge_background(Examined(labels, scores), device_of)
+    assert merged.labels.tolist() == [[0, 3, 1], [2, 3, 3]]
+    assert merged.scores.tolist() == [0.2, 0.7, 0.6, 0.3]
+    assert merged.names == ()
+    named = _merge_background(Examined(labels, scores, tuple("abcde")), device_of)
+    assert named.names == ("a", "c", "d", ANOMALY)
+
+
+def test_prohibited_items_alarm_by_class_on_devices_and_beside_them():
+    logits = np.array([[5.0, 1.0], [-3.0, 4.5], [0.0, 0.0]], np.float32)
+    view = replace(seen([0.0], [-2.0, -2.0, -2.0], [0, -1, -1]), prohibited=logits)
+    ((scores, numbers),) = decide_regions(bag_of(view), replace(AT, prohibited=4.0))
+    assert (scores >= 0.5).tolist() == [True, True, False]
+    assert numbers[:2].tolist() == [0, 1]
+    assert scores[0] == pytest.approx(1 / (1 + np.exp(-1.0)))
+    ((scores, numbers),) = decide_regions(bag_of(view), replace(AT, prohibited=9.0, device=-3.0))
+    assert (scores[0] >= 0.5, numbers[0]) == (True, -1), "the anomaly of the device is higher"

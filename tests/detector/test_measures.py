@@ -11,7 +11,7 @@ from bagscan.detector.calibration import calibrated
 from bagscan.detector.devices import FoundDevice
 from bagscan.detector.inference import ViewResult
 from bagscan.detector.measures import measure
-from bagscan.detector.scored_bags import ScoredBag, ScoredView, TrueDevice
+from bagscan.detector.scored_bags import ScoredBag, ScoredView, TrueDevice, TrueItem
 from bagscan.detector.thresholds import Pairing, Thresholds
 from experiments.detector import card, figures
 
@@ -163,6 +163,48 @@ def test_calibration_learns_that_an_anomaly_lies_on_the_same_lines_of_the_belt_i
         > 0.95
         > measure(bags, apart)["device_auroc"] + 0.2
     )
+
+
+def with_item(judged, logits, on, number=1):
+    """The view with a prohibited item, and a detector that knows two classes."""
+    prohibited = np.array([[-9.0, logit] for logit in logits], np.float32)
+    items = (TrueItem("pistol", number, np.array(on, float)),) if any(on) else ()
+    return replace(judged, seen=replace(judged.seen, prohibited=prohibited), items=items)
+
+
+def test_a_prohibited_item_is_found_named_and_no_false_alarm():
+    at = replace(AT, prohibited=4.0)
+    armed = bag("p", False, with_item(clean(), [6.0, 0.0, 0.0], [0.9, 0, 0]), clean())
+    missed = bag("m", False, with_item(clean(), [0.0, 6.0, 0.0], [0.9, 0, 0]), clean())
+    misnamed = bag("n", False, with_item(clean(), [6.0, 0.0, 0.0], [0.9, 0, 0], number=0), clean())
+    empty = bag("e", False, with_item(clean(), [0.0, 0.0, 0.0], [0, 0, 0]), clean())
+    told = measure([armed, missed, misnamed, empty], at)
+    assert (told["items"], told["item_found"], told["item_named"]) == (
+        3,
+        pytest.approx(2 / 3),
+        0.5,
+    )
+    assert told["bag_fp"] == 0
+    assert measure([empty], replace(at, prohibited=-1.0))["bag_fp"] == 1
+    assert "items" not in measure([bag("a", True, hit(), hit())], AT)
+
+
+def test_items_have_a_share_of_the_false_alarms_and_bags_with_items_cause_none():
+    rng = np.random.default_rng(1)
+    benign = [
+        bag(f"b{k}", False, *(with_item(clean(-4.0 + 0.01 * k), rng.normal(size=3), [0] * 3),) * 2)
+        for k in range(100)
+    ]
+    hidden = [bag(f"a{k}", True, hit(2.0 + 0.01 * k), hit()) for k in range(20)]
+    armed = [
+        bag(f"p{k}", False, with_item(clean(-4.0), [8.0, 0, 0], [1, 0, 0]), clean(-4.0))
+        for k in range(20)
+    ]
+    thresholds, point = calibrated([*benign, *hidden, *armed], 0.1)
+    highest = np.sort([view.seen.prohibited.max() for b in benign for view in b.views[:1]])
+    assert highest[-5] < thresholds.prohibited < highest[-4]
+    assert point.expected_fpr <= 0.1
+    assert measure(armed, thresholds)["item_found"] == 1.0
 
 
 def test_nothing_to_calibrate_on_is_an_error():

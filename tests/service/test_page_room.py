@@ -345,6 +345,29 @@ def test_what_was_ticked_outlives_a_visit_to_another_page(make_house, enter):  #
     expect(page.locator(".parts input").first).to_be_checked()
 
 
+LEAVES_WITH_THE_ANSWER = """() => {
+  const read = Response.prototype.json;
+  Response.prototype.json = async function () {
+    const body = await read.call(this);
+    if (this.url.endsWith("/decisions")) location.hash = "scans";
+    return body;
+  };
+}"""
+
+
+def test_a_page_that_is_left_as_a_decision_is_answered_stays_left(make_house, enter):  # noqa: F811
+    """The address has changed, but the page has not heard of it yet."""
+    house = make_house(second_reader="none")
+    bag(house)
+    page = opened(enter(house, "supervisor"))
+    page.evaluate(LEAVES_WITH_THE_ANSWER)
+    page.keyboard.press("c")
+    page.keyboard.press("1")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("tbody a").first).to_be_visible()
+    assert page.url.endswith("#scans")
+
+
 def test_a_box_by_keyboard_goes_to_any_view(make_house, enter):  # noqa: F811
     house = make_house(second_reader="none", reviewed="all")
     scan = bag(house, "clear")

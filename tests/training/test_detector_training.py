@@ -28,7 +28,7 @@ from bagscan.simulate.dataset import simulate
 from bagscan.simulate.recipe import Recipe
 from bagscan.training.detector import mean_class_auroc
 from bagscan.training.detector_experiment import calibrate_detector, packed_scenes
-from bagscan.training.detector_targets import CropBatch, Targets
+from bagscan.training.detector_targets import CropBatch, Targets, item_loss
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.loop import LoopConfig, learning_rate_at
 from bagscan.training.prohibited_places import ProhibitedPlaces
@@ -330,6 +330,18 @@ def test_cells_of_prohibited_items_are_validated_by_class():
     assert mean_class_auroc([(shares[:2], logits[:2]), (shares[2:], logits[2:])]) == 0.5
     assert math.isnan(mean_class_auroc([]))
     assert math.isnan(mean_class_auroc([(shares[1:2], logits[1:2])]))
+
+
+def test_the_loss_of_items_falls_as_a_class_is_shown_where_it_lies():
+    shares = torch.zeros(2, 3, 8, 8)
+    shares[0, 1, 2:5, 2:5] = 1.0
+    right, elsewhere = torch.full_like(shares, -8.0), torch.full_like(shares, -8.0)
+    right[0, 1, 2:5, 2:5] = 8.0
+    elsewhere[0, 2, 2:5, 2:5] = 8.0
+    nothing = torch.full_like(shares, -8.0)
+    assert item_loss(right, shares) < 0.02 < item_loss(nothing, shares)
+    assert item_loss(nothing, shares) < item_loss(elsewhere, shares)
+    assert item_loss(nothing, torch.zeros_like(shares)) < 0.02
 
 
 @pytest.mark.slow

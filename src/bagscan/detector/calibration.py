@@ -19,6 +19,7 @@ from bagscan.evaluation.operating_point import clopper_pearson
 MARGIN = 0.2  # added to the highest benign score if no benign bag may alarm
 MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # candidates, see Thresholds
 OUTSIDE_SHARE = 0.1  # share of the allowed false alarms that regions outside devices may cause
+ITEM_SHARE = 0.4  # the same for prohibited items, if the detector knows any
 
 
 def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, OperatingPoint]:
@@ -27,6 +28,8 @@ def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, O
     Args:
         bags: scored bags of validation scenes, benign and anomalous, not used in training.
         max_fpr: maximum share of benign bags that alarm, in [0, 1].
+
+    Bags with prohibited items alarm rightly and are no false alarms.
 
     Raises:
         DataError: if either label is missing, no benign bag is given, or the detector separates the
@@ -37,15 +40,18 @@ def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, O
     thresholds = Thresholds(slope, offset)
     if not together:
         thresholds = replace(thresholds, pairing=_fit_pairing(bags, thresholds))
-    truth = np.array([bag.anomalous for bag in bags])
-    devices, outside = bag_scores(bags, thresholds)
-    device_threshold = _threshold_above(devices[~truth], max_fpr * (1 - OUTSIDE_SHARE))
-    outside_threshold = _threshold_above(outside[~truth], max_fpr * OUTSIDE_SHARE)
-    thresholds = replace(thresholds, device=device_threshold, outside=outside_threshold)
-    thresholds = _choose_margins(bags, thresholds)
-    alarms = (devices >= device_threshold) | (outside >= outside_threshold)
-    false_alarms = int(alarms[~truth].sum())
-    n = int((~truth).sum())
+    benign = np.array([not bag.anomalous and not bag.prohibited for bag in bags])
+    scores = bag_scores(bags, thresholds)
+    knows_items = any(view.seen.prohibited.shape[1] for bag in bags for view in bag.views)
+    shares = {"outside": OUTSIDE_SHARE} | ({"prohibited": ITEM_SHARE} if knows_items else {})
+    shares["device"] = 1 - sum(shares.values())
+    limits = {
+        name: _threshold_above(scores[name][benign], max_fpr * share)
+        for name, share in shares.items()
+    }
+    thresholds = _choose_margins(bags, replace(thresholds, **limits))
+    alarms = np.any([scores[name] >= limit for name, limit in limits.items()], axis=0)
+    n, false_alarms = int(benign.sum()), int(alarms[benign].sum())
     return thresholds, OperatingPoint(
         0.5,
         f"max_fpr={max_fpr} per scan",

@@ -3,7 +3,7 @@
 The verdict on a device combines the log-odds of its views with their agreement along the belt. The
 best region of a device gets the score of the device; other regions score less, the lower they are
 on the anomaly map. Regions outside devices are scored by the anomaly map alone, against a
-threshold of their own. Does not import torch.
+threshold of their own. Prohibited items are scored region by region. Does not import torch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bagscan.detector.inference import BagResult, ViewResult, sigmoid
 from bagscan.detector.thresholds import Thresholds
 from bagscan.detector.together import Numbers, matched
 
+LOWEST = -12.0  # of regions without evidence
 MIN_LOGIT = -6.0  # lower logits of the anomaly map carry no information
 
 
@@ -86,6 +87,34 @@ def agreement(shown: Sequence[tuple[ViewResult, int]]) -> float:
 
 def region_scores(bag: BagResult, thresholds: Thresholds) -> list[np.ndarray]:
     """Return the (n,) float64 region scores of every view, in [0, 1]; 0.5 and above is flagged."""
+    return [scores for scores, _ in decide_regions(bag, thresholds)]
+
+
+def decide_regions(bag: BagResult, thresholds: Thresholds) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Score the regions of every view as anomalies and as prohibited items.
+
+    Returns:
+        For each view, the higher of both scores, (n,) float64 in [0, 1]; and (n,) the number of the
+        class of prohibited item, or -1 where the score as an anomaly is higher.
+    """
+    decided = []
+    for view, anomaly in zip(bag.views, _anomaly_log_odds(bag, thresholds), strict=True):
+        number = np.full(len(anomaly), -1)
+        if view.prohibited.shape[1]:
+            item = item_logits(view) - thresholds.prohibited
+            number = np.where(item > anomaly, view.prohibited.argmax(1), -1)
+            anomaly = np.maximum(anomaly, item)
+        decided.append((sigmoid(anomaly).astype(np.float64), number))
+    return decided
+
+
+def item_logits(view: ViewResult) -> np.ndarray:
+    """Return the (n,) highest logit of a class of prohibited item in each region, at least -12."""
+    return view.prohibited.max(1, initial=LOWEST)
+
+
+def _anomaly_log_odds(bag: BagResult, thresholds: Thresholds) -> list[np.ndarray]:
+    """Return the (n,) log-odds of every view's regions as anomalies, relative to the thresholds."""
     views = bag.views
     logits = [
         np.where(view.device_of < 0, view.region_logits - thresholds.outside, -np.inf)
@@ -107,10 +136,7 @@ def region_scores(bag: BagResult, thresholds: Thresholds) -> list[np.ndarray]:
             penalty = np.where(gap > thresholds.margin, gap + max(0.0, excess), 0.0)
             view_penalty = max(0.0, excess) + view_gap if view_gap > thresholds.lesser else 0.0
             logits[v][regions] = excess - penalty - view_penalty
-    return [
-        sigmoid(np.nan_to_num(view_logits, neginf=-12.0)).astype(np.float64)
-        for view_logits in logits
-    ]
+    return [np.nan_to_num(view_logits, neginf=LOWEST) for view_logits in logits]
 
 
 def _view_evidence(bag: BagResult, v: int, device: int, thresholds: Thresholds) -> float:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import OperatingPoint, View
-from bagscan.detector.deciding import region_scores
+from bagscan.detector.deciding import decide_regions
 from bagscan.detector.engine import Engine
-from bagscan.detector.inference import BagResult, Categories, ViewResult, run_detector
+from bagscan.detector.inference import BagResult, Categories, run_detector
 from bagscan.detector.thresholds import thresholds_of
+from bagscan.examining import ANOMALY, Examined
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.model_folder import operating_point_of
 
@@ -60,6 +61,10 @@ class UsableDetector:
         self.categories = Categories(
             settings["kinds"], settings["devices"], settings.get("prohibited", 0)
         )
+        first = self.categories.kinds + self.categories.devices
+        self.prohibited: tuple[str, ...] = tuple(
+            settings["network"]["categories"][first : first + self.categories.prohibited]
+        )
         self.thresholds = thresholds_of(description)
         self.together: bool = (
             description["model"]["network"].get("two_views", {}).get("width", 0) > 0
@@ -88,11 +93,8 @@ class UsableDetector:
             self.together,
         )
 
-    def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def examine(self, views: Sequence[View]) -> list[Examined]:
         """Score the views of one bag together.
-
-        Returns:
-            (H, W) int32 regions and (n,) float64 scores in [0, 1] of every view.
 
         Raises:
             ModelError: if a view has other channels than the detector, or a network fails.
@@ -100,21 +102,37 @@ class UsableDetector:
         if not views:
             return []
         seen = self.run_views(views)
-        scores = region_scores(seen, self.thresholds)
+        decided = decide_regions(seen, self.thresholds)
         return [
-            _merge_background(view, view_scores)
-            for view, view_scores in zip(seen.views, scores, strict=True)
+            _merge_background(
+                Examined(view.regions.labels, scores, self._names(items)), view.device_of
+            )
+            for view, (scores, items) in zip(seen.views, decided, strict=True)
         ]
 
+    def _names(self, items: np.ndarray) -> tuple[str, ...]:
+        """Return the name of every region; -1 is an anomaly. Empty without prohibited items."""
+        if not self.prohibited:
+            return ()
+        return tuple(self.prohibited[k] if k >= 0 else ANOMALY for k in items)
 
-def _merge_background(seen: ViewResult, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+def _merge_background(examined: Examined, device_of: np.ndarray) -> Examined:
     """Merge all regions that are neither on a device nor flagged.
 
     They become the last region, with the highest of their scores.
     """
-    background = (seen.device_of < 0) & (scores < FLAGGED)
+    labels, scores, names = examined
+    background = (device_of < 0) & (scores < FLAGGED)
     if not background.any():
-        return seen.regions.labels, scores
+        return examined
     n_kept = (~background).sum()
     number = np.where(background, n_kept, np.cumsum(~background) - 1).astype(np.int32)
-    return number[seen.regions.labels], np.append(scores[~background], scores[background].max())
+    kept = [
+        name for name, is_background in zip(names, background, strict=False) if not is_background
+    ]
+    return Examined(
+        number[labels],
+        np.append(scores[~background], scores[background].max()),
+        (*kept, ANOMALY) if names else (),
+    )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.detector.deciding import devices_of, region_scores
+from bagscan.detector.deciding import decide_regions, devices_of, region_scores
 from bagscan.detector.scored_bags import ScoredBag, ScoredView
 from bagscan.detector.thresholds import Thresholds
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, tpr_at_fpr
@@ -42,7 +42,7 @@ def measure(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, Any]
     summary |= {f"view_{k}": v for k, v in _rates(*_view_scores(bags)).items()}
     summary |= {f"device_{k}": v for k, v in _rates(*_device_scores(bags, thresholds)).items()}
     summary |= _host_metrics(bags) | _region_metrics(bags) | _bag_metrics(bags, thresholds)
-    return summary
+    return summary | _item_metrics(bags, thresholds)
 
 
 def _rates(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -156,7 +156,8 @@ def _bag_metrics(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str,
     right = []
     for bag in bags:
         scores = region_scores(bag.seen, thresholds)
-        alarms[bag.anomalous].append(any((of_view >= FLAGGED).any() for of_view in scores))
+        if bag.anomalous or not bag.prohibited:  # an alarm for a prohibited item is no false alarm
+            alarms[bag.anomalous].append(any((of_view >= FLAGGED).any() for of_view in scores))
         if bag.anomalous:
             right.append(_points_at_anomaly(bag, scores))
     return {
@@ -164,6 +165,26 @@ def _bag_metrics(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str,
         "bag_fp": _mean(alarms[False]),
         "on_the_anomaly": _mean(right),
     }
+
+
+def _item_metrics(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, float]:
+    """Return the share of prohibited items that are flagged in a view, and of these rightly named.
+
+    An item is flagged if at least half of a flagged region is on it.
+    """
+    found, named = [], []
+    for bag in bags:
+        decided = decide_regions(bag.seen, thresholds)
+        for view, (scores, numbers) in zip(bag.views, decided, strict=True):
+            for item in view.items:
+                on_it = (item.on >= ANOMALOUS_FROM) & (scores >= FLAGGED)
+                found.append(bool(on_it.any()))
+                if on_it.any():
+                    best = np.flatnonzero(on_it)[scores[on_it].argmax()]
+                    named.append(numbers[best] == item.number)
+    if not found:
+        return {}
+    return {"items": len(found), "item_found": _mean(found), "item_named": _mean(named)}
 
 
 def right_places(bags: Sequence[ScoredBag], thresholds: Thresholds) -> float:
@@ -191,23 +212,25 @@ def _points_at_anomaly(bag: ScoredBag, scores: Sequence[np.ndarray]) -> bool:
     return n_hits > 0 and n_false <= MAX_FALSE_REGIONS
 
 
-def bag_scores(bags: Sequence[ScoredBag], thresholds: Thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """Return the highest scores of each bag.
+def bag_scores(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, np.ndarray]:
+    """Return the highest scores of each bag, by the name of their threshold.
 
     Returns:
-        (n,) log-odds of the most suspicious device, and (n,) mean logits of the anomaly map in the
-        highest region outside devices. Both are -20 if there is nothing to score.
+        ``device``: (n,) log-odds of the most suspicious device; ``outside``: (n,) mean logits of
+        the anomaly map in the highest region outside devices; ``prohibited``: (n,) mean logits of
+        the highest region as a prohibited item. -20 if there is nothing to score.
     """
-    devices, outside = [], []
+    scores: dict[str, list[float]] = {"device": [], "outside": [], "prohibited": []}
     for bag in bags:
         log_odds = (device.log_odds for device in devices_of(bag.seen, thresholds))
-        devices.append(max(log_odds, default=NOT_FOUND))
-        region_logits = (
-            float(view.seen.region_logits[view.seen.device_of < 0].max(initial=NOT_FOUND))
-            for view in bag.views
-        )
-        outside.append(max(region_logits, default=NOT_FOUND))
-    return np.array(devices), np.array(outside)
+        scores["device"].append(max(log_odds, default=NOT_FOUND))
+        views = [view.seen for view in bag.views]
+        outside = [view.region_logits[view.device_of < 0] for view in views]
+        items = [view.prohibited for view in views]
+        for name, logits in (("outside", outside), ("prohibited", items)):
+            highest = [float(of_view.max(initial=NOT_FOUND)) for of_view in logits]
+            scores[name].append(max(highest, default=NOT_FOUND))
+    return {name: np.array(values) for name, values in scores.items()}
 
 
 def _mean(values: Sequence[Any]) -> float:

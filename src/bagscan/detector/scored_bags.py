@@ -43,6 +43,21 @@ class TrueDevice:
 
 
 @dataclass(frozen=True)
+class TrueItem:
+    """Prohibited item in the truth of a view.
+
+    Attributes:
+        category: name of its class.
+        number: number of its class among those of the detector, -1 if it does not know the class.
+        on: (n,) share of each region on the item, in [0, 1].
+    """
+
+    category: str
+    number: int
+    on: np.ndarray
+
+
+@dataclass(frozen=True)
 class ScoredView:
     """Results of one view with their truth.
 
@@ -56,6 +71,7 @@ class ScoredView:
         devices: true devices of the view.
         visible: True if an operator could see the anomaly in this view.
         about: record of the view in the dataset.
+        items: prohibited items of the view.
     """
 
     seen: ViewResult
@@ -66,6 +82,7 @@ class ScoredView:
     devices: tuple[TrueDevice, ...]
     visible: bool
     about: dict[str, Any]
+    items: tuple[TrueItem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,11 @@ class ScoredBag:
     about: dict[str, Any]
     views: tuple[ScoredView, ...]
     together: tuple[tuple[Numbers, float], ...] | None = None
+
+    @property
+    def prohibited(self) -> bool:
+        """True if a view shows a prohibited item."""
+        return any(view.items for view in self.views)
 
     @property
     def seen(self) -> BagResult:
@@ -131,7 +153,7 @@ def score_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> S
     images = [read_scan(path).views[0] for path in paths]
     bag = detector.run_views(images)
     views = tuple(
-        _compare_view(root, record, name, image, seen)
+        _compare_view(root, record, name, image, seen, detector.prohibited)
         for name, image, seen in zip(record["views"], images, bag.views, strict=True)
     )
     about = {key: record.get(key) for key in ("part", "group", "device", "family")}
@@ -176,7 +198,12 @@ def score_dataset(
 
 
 def _compare_view(
-    root: Path, record: dict[str, Any], name: str, view: View, seen: ViewResult
+    root: Path,
+    record: dict[str, Any],
+    name: str,
+    view: View,
+    seen: ViewResult,
+    known: Sequence[str],
 ) -> ScoredView:
     path = root / "truth" / f"{record['id']}_{name}.json"
     annotations = json.loads(path.read_text())["annotations"]
@@ -206,6 +233,15 @@ def _compare_view(
         devices,
         bool(view_record.get("visible")),
         view_record,
+        tuple(
+            TrueItem(
+                e["category"],
+                known.index(e["category"]) if e["category"] in known else -1,
+                regions.overlap(decode_mask(e["segmentation"], *view.shape)),
+            )
+            for e in annotations
+            if e["role"] == "prohibited" and e["area"]
+        ),
     )
 
 

@@ -56,6 +56,7 @@ class Thresholds:
         offset: added to the log-odds.
         device: log-odds over all views from which a device alarms.
         outside: mean logit of the anomaly map from which a region outside devices alarms.
+        prohibited: mean logit of a class of prohibited item from which a region alarms.
         margin: largest difference in mean logit between a device's best region and another flagged
             region of the device.
         lesser: largest difference in evidence between the stronger and the weaker view of an
@@ -70,21 +71,23 @@ class Thresholds:
     offset: float = 0.0
     device: float = 0.0
     outside: float = 4.0
+    prohibited: float = 4.0
     margin: float = 0.5
     lesser: float = 2.0
     pairing: Pairing = Pairing()
 
     def __post_init__(self) -> None:
-        values = (self.slope, self.offset, self.device, self.outside, self.margin, self.lesser)
+        alarms = (self.device, self.outside, self.prohibited)
+        values = (self.slope, self.offset, *alarms, self.margin, self.lesser)
         if not all(map(math.isfinite, values)) or not SLOPES[0] <= self.slope <= SLOPES[1]:
             raise ValueError(
                 f"all thresholds must be finite, and slope in [{SLOPES[0]:g}, {SLOPES[1]:g}], "
                 f"got {self}"
             )
-        if max(self.device, self.outside, abs(self.offset)) > MAX_LOG_ODDS:
+        if max(*alarms, abs(self.offset)) > MAX_LOG_ODDS:
             raise ValueError(
-                f"device and outside must be at most {MAX_LOG_ODDS:g}, and offset within "
-                f"±{MAX_LOG_ODDS:g}, or no bag would ever alarm; got {self}"
+                f"device, outside and prohibited must be at most {MAX_LOG_ODDS:g}, and offset "
+                f"within ±{MAX_LOG_ODDS:g}, or no bag would ever alarm; got {self}"
             )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from bagscan.core import View
 from bagscan.core.errors import ModelError
-from bagscan.examining import UsableModel
+from bagscan.examining import Examined, UsableModel
 from bagscan.export.failures import failures, readable
 from bagscan.model_folder import graphs_in
 from bagscan.runtime.engines import installed
@@ -22,7 +22,7 @@ from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import synthetic_scan
 
 TOLERANCE = 1e-3  # largest allowed difference of scores
-Seen = list[tuple[np.ndarray, np.ndarray]]  # regions and scores of every view of a bag
+Seen = list[Examined]  # of every view of a bag
 
 
 def verify_detector(
@@ -104,7 +104,7 @@ def _examine_in_subprocess(
 
 
 def _compare_bag(expected: Seen, seen: Seen, seconds: float) -> dict[str, float]:
-    scores = [(own, other) for (_, own), (_, other) in zip(seen, expected, strict=True)]
+    scores = [(own.scores, other.scores) for own, other in zip(seen, expected, strict=True)]
     differences = [np.abs(own - other).max(initial=0) for own, other in scores]
     flipped = sum(int(((own >= 0.5) != (other >= 0.5)).sum()) for own, other in scores)
     return {

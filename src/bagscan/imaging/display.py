@@ -16,6 +16,9 @@ from bagscan.physics.palettes import draw_palette
 from bagscan.physics.pseudo_colour import colour_stored
 
 
+SHARPEN = (0.4, 6.0)  # operator consoles enhance edges strongly
+
+
 @dataclass(frozen=True, eq=False)
 class Display:
     """A display.
@@ -67,10 +70,10 @@ class Display:
 
 
 def draw_display(rng: np.random.Generator) -> Display:
-    """Draw a display: half of them compress by JPEG, a third resample."""
+    """Draw a display: most of them sharpen, half compress by JPEG, a third resample."""
     return Display(
         draw_palette(rng).table(),
-        sharpen=float(rng.uniform(0, 2)) if rng.random() < 0.7 else 0.0,
+        sharpen=float(np.exp(rng.uniform(*np.log(SHARPEN)))) if rng.random() < 0.8 else 0.0,
         gamma=float(np.exp(rng.normal(0, 0.2))),
         white=float(rng.uniform(0.9, 1)) if rng.random() < 0.3 else 1.0,
         resample=float(rng.uniform(0.5, 1)) if rng.random() < 1 / 3 else 1.0,

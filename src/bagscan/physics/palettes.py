@@ -37,6 +37,8 @@ class Palette:
         classes: limits of Z between which the hue is constant; empty for a continuous hue.
         depth: mean log attenuation at which ``anchors`` are reached; less is darker.
         black: mean log attenuations at which darkening begins and is complete.
+        compression: exponent of the attenuation relative to ``depth``. Below 1, thin things are
+            darker and thick ones lighter, as consoles show them that compress the dynamic range.
         saturation: 0 is grey, 1 leaves the colours.
         air: RGB in [0, 1] of air.
     """
@@ -45,6 +47,7 @@ class Palette:
     classes: tuple[float, ...] = ()
     depth: float = DEPTH
     black: tuple[float, float] = (BLACK_FROM, BLACK_AT)
+    compression: float = 1.0
     saturation: float = 1.0
     air: Colour = (1.0, 1.0, 1.0)
 
@@ -55,6 +58,7 @@ class Palette:
             limits = np.array([MIN_Z, *self.classes, MAX_Z])
             z = ((limits[:-1] + limits[1:]) / 2)[np.digitize(z, self.classes)]
         attenuation = np.linspace(0, MAX_ATTENUATION, N_ATTENUATION)
+        attenuation = self.depth * (attenuation / self.depth) ** self.compression
         anchors = np.array(list(self.anchors.values()))
         glass = np.stack([np.interp(z, list(self.anchors), anchors[:, c]) for c in range(3)], -1)
         if self.saturation != 1:
@@ -144,6 +148,7 @@ def draw_palette(rng: np.random.Generator) -> Palette:
         anchors=anchors,
         classes=tuple(limit + rng.normal(0, 0.5) for limit in base.classes),
         depth=base.depth * float(np.exp(rng.normal(0, 0.2))),
+        compression=base.compression * float(np.exp(rng.normal(-0.2, 0.2))),
         black=(begin, begin + (base.black[1] - base.black[0]) * float(rng.uniform(0.7, 1.4))),
         saturation=base.saturation * float(rng.uniform(0.7, 1.2)),
         air=tuple((np.array(base.air) * (1 - tint)).tolist()),

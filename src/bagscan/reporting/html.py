@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bagscan.core import Decision, Report, Scan
+from bagscan.examining import ANOMALY
 from bagscan.reporting.pictures import Pictures, close_up, displayable, overlay
 from bagscan.reporting.places import Place, places_of
 from bagscan.reporting.scale import chart, meter
@@ -172,7 +173,8 @@ def _place_table(
 
 
 def _place_row(number: int, place: Place, address: str, threshold: float, n_views: int) -> str:
-    facts = [f"score {place.score:.3f}"]
+    facts = [] if place.label == ANOMALY else [html.escape(place.label.replace("_", " "))]
+    facts.append(f"score {place.score:.3f}")
     if place.regions > 1:
         facts.append(f"{place.regions} adjacent regions")
     if place.rate is not None:

@@ -24,6 +24,7 @@ class Place:
         rate: share of benign regions that score at least as high; None if the model does not
             know it.
         regions: number of regions.
+        label: ``anomaly``, or the class of prohibited item of the highest region.
     """
 
     view_id: str
@@ -32,6 +33,7 @@ class Place:
     score: float
     rate: float | None
     regions: int
+    label: str
 
 
 def places_of(report: Report) -> list[Place]:
@@ -49,6 +51,9 @@ def places_of(report: Report) -> list[Place]:
             members = [f for f, number in zip(findings, place_of, strict=True) if number == k]
             rows, columns = window
             box = (float(columns.start), float(rows.start), float(columns.stop), float(rows.stop))
-            rate = members[0].expected_false_positive_rate
-            places.append(Place(view_id, labels == k, box, members[0].score, rate, len(members)))
+            best = members[0]
+            rate = best.expected_false_positive_rate
+            places.append(
+                Place(view_id, labels == k, box, best.score, rate, len(members), best.label)
+            )
     return sorted(places, key=lambda place: -place.score)

@@ -28,7 +28,7 @@ from bagscan.core import Regions, View
 from bagscan.core.calibrated import platt
 from bagscan.core.errors import ModelError
 from bagscan.encoders.region_means import region_means
-from bagscan.examining import examine_view
+from bagscan.examining import Examined, examine_view
 from bagscan.model_config import ModelConfig
 from bagscan.model_folder import calibration_of, operating_point_of, read_description
 from bagscan.regions import instances, superpixels
@@ -97,7 +97,7 @@ class ExportedModel:
         regions = self.regions(view, n_superpixels)
         return regions, self.score_regions(view, regions)
 
-    def examine(self, views: Sequence[View]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def examine(self, views: Sequence[View]) -> list[Examined]:
         """Return (H, W) int32 regions and (n,) scores of every view of a bag, at its own size."""
         return [examine_view(self, view) for view in views]
 

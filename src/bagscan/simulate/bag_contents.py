@@ -113,12 +113,17 @@ def pack(
 
 
 def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> list[Family | str]:
-    """Choose families of prohibited items, and names of benign things that resemble them."""
+    """Choose families of prohibited items, and names of benign things that resemble them.
+
+    Up to two sets of metal fittings come with them: real bags have dozens of small metal parts.
+    """
     count = int(rng.integers(recipe.prohibited[0], recipe.prohibited[1] + 1))
     items = [
         draw_family(str(rng.choice(recipe.prohibited_classes)), part, rng) for _ in range(count)
     ]
     benign = [str(name) for name in rng.choice(list(RESEMBLING), count)] if count else []
+    if count:
+        benign += ["fittings"] * int(rng.integers(0, 3))
     chosen = [*items, *benign]
     return [chosen[k] for k in rng.permutation(len(chosen))]
 

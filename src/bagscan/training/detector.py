@@ -19,7 +19,7 @@ from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.detector_crops import CropSampler
-from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, map_losses
+from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, item_loss, map_losses
 from bagscan.training.samples import subsample_evenly
 
 MIN_FEATURE = 0.05  # mean first feature of a cell above which it is not air
@@ -96,11 +96,15 @@ class DetectorTask:
             ),
             "verdict": verdict_loss,
         }
+        if self.prohibited:
+            own = slice(self.prohibited.start, self.prohibited.stop)
+            terms["items"] = item_loss(maps.categories[:, own].float(), target.categories[:, own])
         weights = {
             "map": config.map_weight,
             "categories": config.category_weight,
             "contact": config.contact_weight,
             "verdict": config.verdict_weight,
+            "items": config.items_weight,
         }
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         accuracy = ((verdict[has_device] > 0) == is_anomalous[has_device]).float().mean()

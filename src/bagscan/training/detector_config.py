@@ -31,6 +31,7 @@ class DetectorTaskConfig:
         category_weight: weight of the loss of categories.
         contact_weight: weight of the loss of contacts.
         verdict_weight: weight of the loss of verdicts.
+        items_weight: weight of the loss of prohibited items.
         anomaly_weight: additional weight of anomalous cells in the map.
         outside_weight: weight of cells away from any device.
         val_views: largest number of whole views for validation.
@@ -53,6 +54,7 @@ class DetectorTaskConfig:
     category_weight: float = 0.5
     contact_weight: float = 0.2
     verdict_weight: float = 0.1
+    items_weight: float = 1.0
     anomaly_weight: float = 4.0
     outside_weight: float = 0.25
     val_views: int = 400

@@ -13,6 +13,7 @@ from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MAX_DEVICES
 
 MIN_CELL = 0.5  # area of the anomaly, in cells, above which a crop is anomalous
 PIXELS_PER_CELL = 16  # label pixels per cell
+ITEM_WEIGHT = 4.0  # additional weight of the cells of a prohibited item
 
 
 @dataclass(frozen=True)
@@ -113,3 +114,23 @@ def map_losses(
     is_anomalous = (anomaly.sum((1, 2, 3)) > MIN_CELL).float()
     dice = ((1 - overlap / total) * is_anomalous).sum() / is_anomalous.sum().clamp(min=1)
     return cross_entropy.mean(), dice
+
+
+def item_loss(logits: Tensor, shares: Tensor) -> Tensor:
+    """Return the loss of maps of prohibited items: cross-entropy of all cells, and Dice.
+
+    Each class is rare, so its own cells weigh more, and Dice is computed for each class in each
+    crop that shows it.
+
+    Args:
+        logits: (B, p, h, w), a map for each class.
+        shares: (B, p, h, w) share of each class in each cell.
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, shares, reduction="none")
+    cross_entropy = (cross_entropy * (1 + ITEM_WEIGHT * shares)).sum(1).mean()
+    chance = logits.sigmoid()
+    overlap = 2 * (chance * shares).sum((2, 3)) + 1
+    total = chance.square().sum((2, 3)) + shares.square().sum((2, 3)) + 1
+    is_shown = (shares.sum((2, 3)) > MIN_CELL).float()
+    dice = ((1 - overlap / total) * is_shown).sum() / is_shown.sum().clamp(min=1)
+    return cross_entropy + 0.5 * dice

@@ -86,7 +86,7 @@ def try_out(screener: Any) -> None:
         )
     # A model that scores only devices may find none in this scan; score the whole view as well.
     with model.inference_mode():
-        _, scores = model.everywhere().examine(scan.views)[0]
+        scores = model.everywhere().examine(scan.views)[0].scores
     if not len(scores) or not np.isfinite(scores).all():
         raise BagscanError(
             f"model {model.id} failed its warm-up inference on a synthetic scan: "

@@ -9,7 +9,7 @@ const MAX_LOG_ODDS = Math.log(1e6);
 export const LOG_ODDS = (p) => Math.min(MAX_LOG_ODDS, Math.max(-MAX_LOG_ODDS, Math.log(p / (1 - p))));
 export const REACH = 4 * Math.log(3); // half-width of the scale in log-odds: four steps of threefold odds, as in the report
 
-export const named = (part) => `${part.view}${part.regions.length > 1 ? `, ${part.regions.length} regions` : ""}`;
+export const named = (part) => `${part.name ? `${part.name}, ` : ""}${part.view}${part.regions.length > 1 ? `, ${part.regions.length} regions` : ""}`;
 
 // Draw a part and its surroundings, as the view is currently shown.
 export function closeUp(viewer, part) {

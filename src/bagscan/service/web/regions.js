@@ -81,11 +81,15 @@ function flaggedRegions(regions, view, threshold) {
   return found.filter((part) => part.box[2] > 0);
 }
 
-// Merge flagged regions that touch into parts, as the report does. Returns [{view, score, box, regions, findings}] by falling
-// score; findings are indices of findings, the highest first.
+// Merge flagged regions that touch into parts, as the report does. Returns [{view, score, box, regions, findings, name}] by
+// falling score; findings are indices of findings, the highest first; name is the class of prohibited item, if any.
 export function partsOf(views, threshold, findings) {
   const parts = views.filter((view) => view.regions).flatMap((view) => touching(view.regions, flaggedRegions(view.regions, view.name, threshold)));
-  for (const part of parts) part.findings = part.regions.map((region) => numberOf(region, findings)).filter((number) => number >= 0);
+  for (const part of parts) {
+    part.findings = part.regions.map((region) => numberOf(region, findings)).filter((number) => number >= 0);
+    const label = findings[part.findings[0]]?.label;
+    part.name = label && label !== "anomaly" ? label.replaceAll("_", " ") : "";
+  }
   return parts.sort((a, b) => b.score - a.score);
 }
 
