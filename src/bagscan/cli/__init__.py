@@ -16,7 +16,7 @@ from bagscan.cli.data import data_check, data_convert
 from bagscan.cli.export import export
 from bagscan.cli.formats import formats
 from bagscan.cli.machine import doctor
-from bagscan.cli.models import calibrate, evaluate, train
+from bagscan.cli.models import adapt, calibrate, evaluate, train
 from bagscan.cli.scanner import convert, export_compass, gallery, simulate, tip
 from bagscan.cli.screening import batch, screen
 from bagscan.cli.service import serve
@@ -38,6 +38,7 @@ for command in (
     train,
     calibrate,
     evaluate,
+    adapt,
     screen,
     batch,
     simulate,

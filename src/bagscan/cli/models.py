@@ -1,4 +1,4 @@
-"""``bagscan train``, ``bagscan calibrate`` and ``bagscan evaluate``."""
+"""``bagscan train``, ``bagscan calibrate``, ``bagscan evaluate`` and ``bagscan adapt``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from bagscan.cli.terminal import (
     ModelFolder,
     Preset,
     Settings,
+    check_folders,
     compute_on,
     configuration,
+    find_model,
     say,
     show,
 )
@@ -206,3 +208,47 @@ def _check_kind(experiment: Any, config: Path) -> Any:
             "expected kind joint, multi_label, one_class or detector"
         )
     return experiment
+
+
+def adapt(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            parser=find_model,
+            metavar="MODEL",
+            help="Model folder of a detector, or a bundled model: raw, colour.",
+        ),
+    ],
+    archive: Annotated[
+        list[Path],
+        typer.Argument(help="Scans of one scanner, or folders of them; labels are not needed."),
+    ],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")] = Path("adapted"),
+    benign: Annotated[
+        list[Path],
+        typer.Option(help="Scans without anomalies: the share that alarms must not rise."),
+    ] = [],  # noqa: B006 (typer reads the default, nothing changes it)
+    max_scans: Annotated[
+        int, typer.Option(min=20, help="Largest number of scans to use, spread over the archive.")
+    ] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Adapt a detector to the scans of one scanner, without labels.
+
+    The statistics of the network's layers are estimated anew. A fifth of the scans checks the
+    result. If it is not better, nothing is written, and the exit code is 2.
+    """
+    from dataclasses import asdict
+
+    from bagscan.training.adapt import adapt as adapt_detector
+
+    check_folders({"--out": out})
+    result = adapt_detector(model, archive, out, benign, max_scans, say)
+    show(
+        {"out": str(out)} | asdict(result),
+        as_json,
+        lambda: (
+            f"adapted model in {out}: on {result.checked} other scans, its maps agree with those "
+            f"of changed copies to {result.agreement:.3f} ({result.agreement_before:.3f} before)"
+        ),
+    )

@@ -30,7 +30,7 @@ Settings = Annotated[
 ]
 
 
-def _find_model(text: str) -> Path:
+def find_model(text: str) -> Path:
     from bagscan.model_folder import model_named  # imports numpy, which would slow down --help
 
     return model_named(text)
@@ -54,7 +54,7 @@ AnyModel = Annotated[
     Path | None,
     typer.Option(
         "--model",
-        parser=_find_model,
+        parser=find_model,
         metavar="FOLDER",
         help=(
             "Model folder, or name of a bundled model (raw, colour). "

@@ -49,7 +49,13 @@ def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, O
         name: _threshold_above(scores[name][benign], max_fpr * share)
         for name, share in shares.items()
     }
-    thresholds = _choose_margins(bags, replace(thresholds, **limits))
+    thresholds = replace(
+        thresholds,
+        device=limits["device"],
+        outside=limits["outside"],
+        prohibited=limits.get("prohibited", thresholds.prohibited),
+    )
+    thresholds = _choose_margins(bags, thresholds)
     alarms = np.any([scores[name] >= limit for name, limit in limits.items()], axis=0)
     n, false_alarms = int(benign.sum()), int(alarms[benign].sum())
     return thresholds, OperatingPoint(

@@ -110,7 +110,7 @@ def decide_regions(bag: BagResult, thresholds: Thresholds) -> list[tuple[np.ndar
 
 def item_logits(view: ViewResult) -> np.ndarray:
     """Return the (n,) highest logit of a class of prohibited item in each region, at least -12."""
-    return view.prohibited.max(1, initial=LOWEST)
+    return np.asarray(view.prohibited.max(1, initial=LOWEST))
 
 
 def _anomaly_log_odds(bag: BagResult, thresholds: Thresholds) -> list[np.ndarray]:

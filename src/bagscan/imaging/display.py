@@ -15,7 +15,6 @@ from PIL import Image
 from bagscan.physics.palettes import draw_palette
 from bagscan.physics.pseudo_colour import colour_stored
 
-
 SHARPEN = (0.4, 6.0)  # operator consoles enhance edges strongly
 
 

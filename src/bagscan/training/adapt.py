@@ -1,0 +1,233 @@
+"""Adaptation of a detector to the scans of one scanner, without labels.
+
+The statistics of batch normalisation are estimated anew on the scans and mixed with those of
+training (Li et al. 2016, Schneider et al. 2020); weights and thresholds stay. Of all mixtures, the
+one is kept with which the maps of a scan change least when the scan is shown differently.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from bagscan.core import View
+from bagscan.core.errors import DataError, ReadError
+from bagscan.detector.exported import input_of
+from bagscan.detector.features import features_of
+from bagscan.detector.model import Detector
+from bagscan.formats import find_scans, read_scan
+from bagscan.model_folder import read_description
+from bagscan.screening import Screener
+from bagscan.training.agreement import MIN_FEATURE, agreement
+
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the new statistics
+CROP_PX, CROPS_PER_VIEW = 192, 4
+CHECKED = 0.2  # share of the scans that only check the result
+MIN_SCANS = 20
+MIN_GAIN = 0.002  # of the agreement
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Result of an adaptation.
+
+    Attributes:
+        scans: scans that the statistics come from.
+        checked: other scans that the agreement is measured on.
+        share: share of the new statistics.
+        agreement: correlation of the maps of changed scans with those of unchanged ones, after.
+        agreement_before: the same of the model as it was.
+        false_alarms: share of the scans declared benign that alarm, after; None without such scans.
+        false_alarms_before: the same of the model as it was.
+    """
+
+    scans: int
+    checked: int
+    share: float
+    agreement: float
+    agreement_before: float
+    false_alarms: float | None = None
+    false_alarms_before: float | None = None
+
+
+def adapt(
+    folder: Path,
+    archive: Sequence[Path],
+    out: Path,
+    benign: Sequence[Path] = (),
+    max_scans: int = 300,
+    report: Callable[[str], None] = print,
+) -> Adaptation:
+    """Adapt a detector to the scans of an archive and save it as a new model folder.
+
+    Args:
+        folder: model folder of the detector.
+        archive: files and folders of scans of one scanner; no labels are used.
+        out: model folder to write.
+        benign: scans declared benign, on which the share of alarms must not rise.
+        max_scans: largest number of scans to use, at even steps through the archive.
+        report: receives progress messages.
+
+    Raises:
+        DataError: fewer than 20 scans are readable, or a check gets worse; nothing is written then.
+        ModelError: the folder is not a detector.
+    """
+    detector = Detector.load(folder)
+    views = _read_views(folder, archive, max_scans, report)
+    n_checked = round(CHECKED * len(views))
+    result = _mix_statistics(detector, views[n_checked:], views[:n_checked], report)
+    if benign:
+        result = _check_alarms(detector, result, folder, benign, report)
+    detector.about["adapted"] = asdict(result) | {"from": detector.id}
+    detector.save(out)
+    return result
+
+
+def _mix_statistics(
+    detector: Detector,
+    used: Sequence[View],
+    checked: Sequence[View],
+    report: Callable[[str], None],
+) -> Adaptation:
+    """Give the detector the mixture of statistics with the highest agreement, or refuse."""
+    before, as_it_was = _statistics(detector.network), agreement(detector, checked)
+    report(f"agreement {as_it_was:.4f} before, on {len(checked)} scans")
+    target = _estimate(detector, used, report)
+    results = {}
+    for share in SHARES:
+        _set_statistics(detector.network, before, target, share)
+        results[share] = agreement(detector, checked)
+        report(f"agreement {results[share]:.4f} with {share:.0%} of the new statistics")
+    best = max(results, key=results.__getitem__)
+    if results[best] < as_it_was + MIN_GAIN:
+        raise DataError(
+            f"the model is not adapted: on {len(checked)} other scans of the archive, its maps "
+            f"agree with those of changed copies to {as_it_was:.4f} as it is, and to "
+            f"{results[best]:.4f} at best after; use the model as it is"
+        )
+    _set_statistics(detector.network, before, target, best)
+    return Adaptation(len(used), len(checked), best, results[best], as_it_was)
+
+
+def _check_alarms(
+    detector: Detector,
+    result: Adaptation,
+    folder: Path,
+    benign: Sequence[Path],
+    report: Callable[[str], None],
+) -> Adaptation:
+    """Add the shares of benign scans that alarm; refuse a detector that raises more of them."""
+    with tempfile.TemporaryDirectory() as adapted:
+        detector.save(Path(adapted))
+        before, after = (_alarm_share(model, benign, report) for model in (folder, Path(adapted)))
+    if after > before:
+        raise DataError(
+            f"the model is not adapted: {after:.1%} of the scans declared benign would alarm, "
+            f"{before:.1%} do as it is; use the model as it is"
+        )
+    return replace(result, false_alarms=after, false_alarms_before=before)
+
+
+def _read_views(
+    folder: Path, archive: Sequence[Path], max_scans: int, report: Callable[[str], None]
+) -> list[View]:
+    """Read the first view of scans at even steps through the archive, in random order."""
+    select = input_of(read_description(folder)).select
+    paths = find_scans(archive)
+    paths = paths[:: max(1, len(paths) // max_scans)][:max_scans]
+    views = []
+    for path in paths:
+        try:
+            views.append(select(read_scan(path).views[0]))
+        except ReadError as error:
+            report(f"left out: {error}")
+    if len(views) < MIN_SCANS:
+        raise DataError(
+            f"adaptation needs at least {MIN_SCANS} scans that can be read, got {len(views)}"
+        )
+    order = np.random.default_rng(0).permutation(len(views))
+    return [views[k] for k in order]
+
+
+def _alarm_share(model: Path, paths: Sequence[Path], report: Callable[[str], None]) -> float:
+    """Return the share of scans that a model finds something in."""
+    screener = Screener.load(model, runtime="torch")
+    alarms = []
+    for path in find_scans(paths):
+        try:
+            scan = read_scan(path)
+        except ReadError as error:
+            report(f"left out: {error}")
+            continue
+        alarms.append(bool(screener.screen(scan).findings))
+    if not alarms:
+        raise DataError("none of the scans declared benign can be read")
+    return float(np.mean(alarms))
+
+
+def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def _statistics(network: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return copies of the means and variances of every normalisation."""
+    return [
+        (norm.running_mean.clone(), norm.running_var.clone())  # type: ignore[union-attr]
+        for norm in _norms(network)
+    ]
+
+
+def _set_statistics(
+    network: nn.Module,
+    before: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    target: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    share: float,
+) -> None:
+    """Set a mixture of statistics; the variance includes the distance of the means."""
+    for norm, (mean, variance), (new_mean, new_variance) in zip(
+        _norms(network), before, target, strict=True
+    ):
+        mixed = torch.lerp(mean, new_mean, share)
+        second = torch.lerp(variance + mean**2, new_variance + new_mean**2, share)
+        norm.running_mean.copy_(mixed)  # type: ignore[union-attr]
+        norm.running_var.copy_((second - mixed**2).clamp(min=1e-6))  # type: ignore[union-attr]
+
+
+@torch.inference_mode()
+def _estimate(
+    detector: Detector, views: Sequence[View], report: Callable[[str], None]
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the statistics of crops of the views, and restore those of the detector."""
+    network = detector.network.eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    rng = np.random.default_rng(1)
+    for norm in _norms(network):
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    for done, view in enumerate(views, 1):
+        network(torch.from_numpy(_crops(features_of(view), rng)))
+        if done % 50 == 0 or done == len(views):
+            report(f"{done} of {len(views)} scans seen")
+    target = _statistics(network)
+    network.eval().load_state_dict(before)
+    return target
+
+
+def _crops(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (n, C, 192, 192) crops around random points that are not air, as in training."""
+    rows, columns = np.nonzero(features.mean(0) > MIN_FEATURE)
+    half = CROP_PX // 2
+    padded = np.pad(features, ((0, 0), (half, half), (half, half)))
+    if not len(rows):
+        rows, columns = np.array([features.shape[1] // 2]), np.array([features.shape[2] // 2])
+    chosen = rng.integers(len(rows), size=CROPS_PER_VIEW)
+    return np.stack(
+        [padded[:, rows[k] : rows[k] + CROP_PX, columns[k] : columns[k] + CROP_PX] for k in chosen]
+    )

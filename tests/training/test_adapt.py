@@ -1,0 +1,158 @@
+"""Adaptation without labels: statistics mix, a model that does not improve is left as it is."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from bagscan.cli import app
+from bagscan.core import OperatingPoint, View
+from bagscan.core.errors import DataError
+from bagscan.detector.model import Detector
+from bagscan.detector.network import NetworkConfig
+from bagscan.formats.quantities import RGB
+from bagscan.training import adapt as adapting
+from bagscan.training.adapt import _estimate, _set_statistics, _statistics, adapt
+from bagscan.training.agreement import agreement
+
+SILENT = lambda _: None  # noqa: E731
+CATEGORIES = ("powder", "phone", "pistol", "cable")
+
+
+@pytest.fixture(scope="module")
+def detector():
+    torch.manual_seed(0)
+    config = NetworkConfig(backbone="test_efficientnet", pretrained=False, width=16)
+    made = Detector.new(config, CATEGORIES, 1, 1, "colour", 1)
+    made.operating_point = OperatingPoint(0.5, "max_fpr=0.1 per scan", "val", 0.1, (0.0, 0.2))
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(detector, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "colour"
+    detector.save(folder)
+    return folder
+
+
+def picture(seed):
+    """White air with blocks of random colours, all darker on the left."""
+    rng = np.random.default_rng(seed)
+    pixels = np.ones((64, 96, 3))
+    for _ in range(6):
+        row, column = rng.integers(4, 48), rng.integers(4, 80)
+        pixels[row : row + 14, column : column + 14] *= rng.uniform(0.2, 0.9, 3)
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("archive")
+    for k in range(24):
+        Image.fromarray((picture(k) * 255).astype(np.uint8)).save(folder / f"{k:02d}.png")
+    return folder
+
+
+def view(seed):
+    return View(picture(seed).transpose(2, 0, 1).astype(np.float32), RGB, "pseudo_colour")
+
+
+def test_statistics_mix_as_those_of_two_samples_do(detector):
+    rng = np.random.default_rng(0)
+    samples = [
+        torch.tensor(rng.normal(m, s, 4000), dtype=torch.float32) for m, s in ((0, 1), (3, 2))
+    ]
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(1))
+    before, target = ([(x.mean()[None], x.var()[None])] for x in samples)
+    for share, expected in ((0.0, samples[0]), (1.0, samples[1]), (0.5, torch.cat(samples))):
+        _set_statistics(network, before, target, share)
+        assert network[0].running_mean.item() == pytest.approx(expected.mean().item(), abs=1e-3)
+        assert network[0].running_var.item() == pytest.approx(expected.var().item(), rel=1e-3)
+
+
+def test_estimating_leaves_the_detector_as_it_was(detector):
+    before = _statistics(detector.network)
+    target = _estimate(detector, [view(k) for k in range(3)], SILENT)
+    after = _statistics(detector.network)
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(before, after, strict=True))
+    assert not all(torch.allclose(a[0], b[0]) for a, b in zip(before, target, strict=True))
+    assert not detector.network.training
+
+
+def test_agreement_is_a_correlation_and_none_of_maps_that_show_nothing(detector):
+    value = agreement(detector, [view(1)])
+    assert -1 <= value <= 1
+    assert agreement(detector, [view(1)]) == value
+    air = View(np.ones((3, 64, 64), np.float32), RGB, "pseudo_colour")
+    assert agreement(detector, [air]) == 0.0
+
+
+def test_an_adapted_model_has_other_statistics_and_the_same_weights(
+    model, archive, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
+    result = adapt(model, [archive], tmp_path / "out", report=SILENT)
+    assert (result.scans, result.checked) == (19, 5)
+    before, after = Detector.load(model), Detector.load(tmp_path / "out")
+    assert after.about["adapted"]["from"] == before.id
+    assert after.thresholds == before.thresholds
+    states = before.network.state_dict(), after.network.state_dict()
+    changed = {name for name in states[0] if not torch.equal(states[0][name], states[1][name])}
+    assert changed
+    assert all(name.rpartition(".")[2] in ("running_mean", "running_var") for name in changed)
+
+
+def test_a_model_that_gets_no_better_is_not_written(model, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapting, "MIN_GAIN", 2.0)
+    with pytest.raises(DataError):
+        adapt(model, [archive], tmp_path / "out", report=SILENT)
+    run = CliRunner().invoke(app, ["adapt", str(model), str(archive), "--out", str(tmp_path / "a")])
+    assert isinstance(run.exception, DataError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_false_alarms_are_refused(model, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
+    shares = iter([0.1, 0.2, 0.2, 0.1])
+    monkeypatch.setattr(adapting, "_alarm_share", lambda *_: next(shares))
+    with pytest.raises(DataError):
+        adapt(model, [archive], tmp_path / "out", [archive], report=SILENT)
+    assert not (tmp_path / "out").exists()
+    result = adapt(model, [archive], tmp_path / "out", [archive], report=SILENT)
+    assert (result.false_alarms_before, result.false_alarms) == (0.2, 0.1)
+
+
+def test_benign_scans_are_screened_by_the_command(model, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
+    out = tmp_path / "out"
+    args = [
+        "adapt",
+        str(model),
+        str(archive),
+        "--out",
+        str(out),
+        "--benign",
+        str(archive),
+        "--json",
+    ]
+    run = CliRunner().invoke(app, args)
+    if run.exception is None:
+        told = json.loads(run.stdout)
+        assert told["false_alarms"] <= told["false_alarms_before"]
+        assert (out / "model.json").is_file()
+    else:
+        assert isinstance(run.exception, DataError)
+        assert not out.exists()
+
+
+def test_few_or_unreadable_scans_are_an_error(model, archive, tmp_path):
+    few = tmp_path / "few"
+    few.mkdir()
+    for k, path in enumerate(sorted(archive.iterdir())):
+        (few / path.name).write_bytes(path.read_bytes() if k < 19 else b"no picture")
+    with pytest.raises(DataError):
+        adapt(model, [few], tmp_path / "out", report=SILENT)
+    assert not (tmp_path / "out").exists()
