@@ -223,8 +223,9 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
     assert set(record["groups"]) == {"new_stagings", "unseen_families"}
     assert record["by"]["kind"]["screws"]["bag_tp"] == 0.5
     assert record["by"]["standing_out"]["0.5 to 2"]["bags"] == 2
-    told = card(record, 4800, "raw")
+    told = card(record, 4800, ["deei", "operational"])
     assert "4,800 crops" in told["trained on"]
+    assert "deei, operational" in told["trained on"]
     assert "finds 100%" in told["new stagings (preset demo, 2 bags as screened)"]
     assert "finds 0%" in told["unseen families (preset demo, 2 bags as screened)"]
 
