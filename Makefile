@@ -7,7 +7,7 @@ FUZZ := tests/formats/test_hostile.py tests/formats/test_odd_values.py
 BAGSCAN_DATA ?= ../shared/data
 export BAGSCAN_DATA
 
-.PHONY: setup light demo test test-slow test-weekly test-cluster check site lock format clean
+.PHONY: setup light demo test test-slow coverage test-weekly test-cluster check site lock format clean
 
 setup: $(VENV)/.ready
 
@@ -42,6 +42,10 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -n 2 -m "slow and not weekly"
 	BAGSCAN_FUZZ_CASES=1000 $(BIN)/python -m pytest -n 2 $(FUZZ)
+
+# Share of lines that the fast tests run; compiled kernels and other processes are not seen.
+coverage: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=bagscan --cov-report=term:skip-covered
 
 test-weekly: setup
 	$(BIN)/python -m pytest -m weekly
