@@ -161,9 +161,14 @@ def test_the_rest_of_a_bag_is_one_region_of_its_highest_score():
 def test_prohibited_items_alarm_by_class_on_devices_and_beside_them():
     logits = np.array([[5.0, 1.0], [-3.0, 4.5], [0.0, 0.0]], np.float32)
     view = replace(seen([0.0], [-2.0, -2.0, -2.0], [0, -1, -1]), prohibited=logits)
-    ((scores, numbers),) = decide_regions(bag_of(view), replace(AT, prohibited=4.0))
+    ((scores, numbers),) = decide_regions(bag_of(view), replace(AT, prohibited=(4.0, 4.0)))
     assert (scores >= 0.5).tolist() == [True, True, False]
     assert numbers[:2].tolist() == [0, 1]
     assert scores[0] == pytest.approx(1 / (1 + np.exp(-1.0)))
-    ((scores, numbers),) = decide_regions(bag_of(view), replace(AT, prohibited=9.0, device=-3.0))
+    assert decide_regions(bag_of(view), AT)[0][0] == pytest.approx(scores), "before calibration"
+    ((_, numbers),) = decide_regions(bag_of(view), replace(AT, prohibited=(4.0, -1.0)))
+    assert numbers[0] == 1, "the class that is further above its own threshold"
+    ((scores, numbers),) = decide_regions(
+        bag_of(view), replace(AT, prohibited=(9.0, 9.0), device=-3.0)
+    )
     assert (scores[0] >= 0.5, numbers[0]) == (True, -1), "the anomaly of the device is higher"

@@ -173,7 +173,7 @@ def with_item(judged, logits, on, number=1):
 
 
 def test_a_prohibited_item_is_found_named_and_no_false_alarm():
-    at = replace(AT, prohibited=4.0)
+    at = replace(AT, prohibited=(4.0, 4.0))
     armed = bag("p", False, with_item(clean(), [6.0, 0.0, 0.0], [0.9, 0, 0]), clean())
     missed = bag("m", False, with_item(clean(), [0.0, 6.0, 0.0], [0.9, 0, 0]), clean())
     misnamed = bag("n", False, with_item(clean(), [6.0, 0.0, 0.0], [0.9, 0, 0], number=0), clean())
@@ -185,24 +185,34 @@ def test_a_prohibited_item_is_found_named_and_no_false_alarm():
         0.5,
     )
     assert told["bag_fp"] == 0
-    assert measure([empty], replace(at, prohibited=-1.0))["bag_fp"] == 1
+    assert measure([empty], replace(at, prohibited=(4.0, -1.0)))["bag_fp"] == 1
     assert "items" not in measure([bag("a", True, hit(), hit())], AT)
 
 
 def test_items_have_a_share_of_the_false_alarms_and_bags_with_items_cause_none():
     rng = np.random.default_rng(1)
+    nothing = ([-9.0] * 3, [0] * 3)
     benign = [
         bag(f"b{k}", False, *(with_item(clean(-4.0 + 0.01 * k), rng.normal(size=3), [0] * 3),) * 2)
         for k in range(100)
     ]
-    hidden = [bag(f"a{k}", True, hit(2.0 + 0.01 * k), hit()) for k in range(20)]
+    hidden = [
+        bag(f"a{k}", True, *(with_item(hit(2.0 + 0.01 * k), *nothing),) * 2) for k in range(20)
+    ]
     armed = [
-        bag(f"p{k}", False, with_item(clean(-4.0), [8.0, 0, 0], [1, 0, 0]), clean(-4.0))
+        bag(
+            f"p{k}",
+            False,
+            with_item(clean(-4.0), [8.0, 0, 0], [1, 0, 0]),
+            with_item(clean(), *nothing),
+        )
         for k in range(20)
     ]
     thresholds, point = calibrated([*benign, *hidden, *armed], 0.1)
-    highest = np.sort([view.seen.prohibited.max() for b in benign for view in b.views[:1]])
-    assert highest[-5] < thresholds.prohibited < highest[-4]
+    highest = np.sort([b.views[0].seen.prohibited[:, 1].max() for b in benign])
+    assert highest[-5] < thresholds.prohibited[1] < highest[-4]
+    typical = np.quantile(highest, 0.9)
+    assert thresholds.prohibited[0] == pytest.approx(-9.0 + thresholds.prohibited[1] - typical)
     assert point.expected_fpr <= 0.1
     assert measure(armed, thresholds)["item_found"] == 1.0
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import DataError
-from bagscan.detector.deciding import agreement, devices_of
+from bagscan.detector.deciding import LOWEST, agreement, devices_of
 from bagscan.detector.measures import bag_scores, right_places
 from bagscan.detector.scored_bags import ScoredBag
 from bagscan.detector.thresholds import SLOPES, Pairing, Thresholds
@@ -20,6 +20,7 @@ MARGIN = 0.2  # added to the highest benign score if no benign bag may alarm
 MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # candidates, see Thresholds
 OUTSIDE_SHARE = 0.1  # share of the allowed false alarms that regions outside devices may cause
 ITEM_SHARE = 0.4  # the same for prohibited items, if the detector knows any
+TYPICAL = 0.9  # quantile over benign bags that makes classes of prohibited items comparable
 
 
 def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, OperatingPoint]:
@@ -41,23 +42,24 @@ def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, O
     if not together:
         thresholds = replace(thresholds, pairing=_fit_pairing(bags, thresholds))
     benign = np.array([not bag.anomalous and not bag.prohibited for bag in bags])
-    scores = bag_scores(bags, thresholds)
-    knows_items = any(view.seen.prohibited.shape[1] for bag in bags for view in bag.views)
-    shares = {"outside": OUTSIDE_SHARE} | ({"prohibited": ITEM_SHARE} if knows_items else {})
-    shares["device"] = 1 - sum(shares.values())
+    scores, items = bag_scores(bags, thresholds), _highest_items(bags)
+    item_share = ITEM_SHARE if items.shape[1] else 0.0
+    shares = {"outside": OUTSIDE_SHARE, "device": 1 - OUTSIDE_SHARE - item_share}
     limits = {
         name: _threshold_above(scores[name][benign], max_fpr * share)
         for name, share in shares.items()
     }
+    of_items = _item_thresholds(items[benign], max_fpr * item_share)
     thresholds = replace(
         thresholds,
         device=limits["device"],
         outside=limits["outside"],
-        prohibited=limits.get("prohibited", thresholds.prohibited),
+        prohibited=tuple(of_items.tolist()),
     )
     thresholds = _choose_margins(bags, thresholds)
-    alarms = np.any([scores[name] >= limit for name, limit in limits.items()], axis=0)
-    n, false_alarms = int(benign.sum()), int(alarms[benign].sum())
+    alarms = [scores[name] >= limit for name, limit in limits.items()]
+    alarms.append((items >= of_items).any(1))
+    n, false_alarms = int(benign.sum()), int(np.any(alarms, axis=0)[benign].sum())
     return thresholds, OperatingPoint(
         0.5,
         f"max_fpr={max_fpr} per scan",
@@ -65,6 +67,31 @@ def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, O
         false_alarms / n,
         clopper_pearson(false_alarms, n),
     )
+
+
+def _highest_items(bags: Sequence[ScoredBag]) -> np.ndarray:
+    """Return the (bags, classes) highest mean logit of a region for each prohibited class."""
+    return np.array(
+        [
+            np.max([view.seen.prohibited.max(0, initial=LOWEST) for view in bag.views], axis=0)
+            for bag in bags
+        ]
+    )
+
+
+def _item_thresholds(highest: np.ndarray, share: float) -> np.ndarray:
+    """Return a threshold for each class, of which at most ``share`` of benign bags reach any.
+
+    Each is as far above a typical highest value of its class, so that no class causes most alarms.
+
+    Args:
+        highest: (bags, classes) highest values of benign bags.
+        share: share of these bags that may alarm.
+    """
+    if not highest.shape[1]:
+        return np.zeros(0)
+    typical = np.quantile(highest, TYPICAL, axis=0)
+    return np.asarray(typical + _threshold_above((highest - typical).max(1), share))
 
 
 def _threshold_above(benign: np.ndarray, share: float) -> float:

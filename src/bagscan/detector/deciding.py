@@ -18,6 +18,7 @@ from bagscan.detector.inference import BagResult, ViewResult, sigmoid
 from bagscan.detector.thresholds import Thresholds
 from bagscan.detector.together import Numbers, matched
 
+UNCALIBRATED = 4.0  # threshold of prohibited items before calibration
 LOWEST = -12.0  # of regions without evidence
 MIN_LOGIT = -6.0  # lower logits of the anomaly map carry no information
 
@@ -101,16 +102,11 @@ def decide_regions(bag: BagResult, thresholds: Thresholds) -> list[tuple[np.ndar
     for view, anomaly in zip(bag.views, _anomaly_log_odds(bag, thresholds), strict=True):
         number = np.full(len(anomaly), -1)
         if view.prohibited.shape[1]:
-            item = item_logits(view) - thresholds.prohibited
-            number = np.where(item > anomaly, view.prohibited.argmax(1), -1)
-            anomaly = np.maximum(anomaly, item)
+            item = view.prohibited - np.array(thresholds.prohibited or UNCALIBRATED)
+            number = np.where(item.max(1) > anomaly, item.argmax(1), -1)
+            anomaly = np.maximum(anomaly, item.max(1))
         decided.append((sigmoid(anomaly).astype(np.float64), number))
     return decided
-
-
-def item_logits(view: ViewResult) -> np.ndarray:
-    """Return the (n,) highest logit of a class of prohibited item in each region, at least -12."""
-    return np.asarray(view.prohibited.max(1, initial=LOWEST))
 
 
 def _anomaly_log_odds(bag: BagResult, thresholds: Thresholds) -> list[np.ndarray]:

@@ -217,19 +217,16 @@ def bag_scores(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, n
 
     Returns:
         ``device``: (n,) log-odds of the most suspicious device; ``outside``: (n,) mean logits of
-        the anomaly map in the highest region outside devices; ``prohibited``: (n,) mean logits of
-        the highest region as a prohibited item. -20 if there is nothing to score.
+        the anomaly map in the highest region outside devices. -20 if there is nothing to score.
     """
-    scores: dict[str, list[float]] = {"device": [], "outside": [], "prohibited": []}
+    scores: dict[str, list[float]] = {"device": [], "outside": []}
     for bag in bags:
         log_odds = (device.log_odds for device in devices_of(bag.seen, thresholds))
         scores["device"].append(max(log_odds, default=NOT_FOUND))
         views = [view.seen for view in bag.views]
         outside = [view.region_logits[view.device_of < 0] for view in views]
-        items = [view.prohibited for view in views]
-        for name, logits in (("outside", outside), ("prohibited", items)):
-            highest = [float(of_view.max(initial=NOT_FOUND)) for of_view in logits]
-            scores[name].append(max(highest, default=NOT_FOUND))
+        highest = [float(logits.max(initial=NOT_FOUND)) for logits in outside]
+        scores["outside"].append(max(highest, default=NOT_FOUND))
     return {name: np.array(values) for name, values in scores.items()}
 
 

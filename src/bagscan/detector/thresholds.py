@@ -56,7 +56,8 @@ class Thresholds:
         offset: added to the log-odds.
         device: log-odds over all views from which a device alarms.
         outside: mean logit of the anomaly map from which a region outside devices alarms.
-        prohibited: mean logit of a class of prohibited item from which a region alarms.
+        prohibited: for each class of prohibited item, the mean logit from which a region alarms;
+            empty before calibration.
         margin: largest difference in mean logit between a device's best region and another flagged
             region of the device.
         lesser: largest difference in evidence between the stronger and the weaker view of an
@@ -71,13 +72,13 @@ class Thresholds:
     offset: float = 0.0
     device: float = 0.0
     outside: float = 4.0
-    prohibited: float = 4.0
+    prohibited: tuple[float, ...] = ()
     margin: float = 0.5
     lesser: float = 2.0
     pairing: Pairing = Pairing()
 
     def __post_init__(self) -> None:
-        alarms = (self.device, self.outside, self.prohibited)
+        alarms = (self.device, self.outside, *self.prohibited)
         values = (self.slope, self.offset, *alarms, self.margin, self.lesser)
         if not all(map(math.isfinite, values)) or not SLOPES[0] <= self.slope <= SLOPES[1]:
             raise ValueError(

@@ -115,7 +115,7 @@ def pack(
 def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> list[Family | str]:
     """Choose families of prohibited items, and names of benign things that resemble them.
 
-    Up to two sets of metal fittings come with them: real bags have dozens of small metal parts.
+    Up to three sets of metal fittings come with them: real bags have dozens of small metal parts.
     """
     count = int(rng.integers(recipe.prohibited[0], recipe.prohibited[1] + 1))
     items = [
@@ -123,7 +123,7 @@ def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> l
     ]
     benign = [str(name) for name in rng.choice(list(RESEMBLING), count)] if count else []
     if count:
-        benign += ["fittings"] * int(rng.integers(0, 3))
+        benign += ["fittings"] * int(rng.integers(0, 4))
     chosen = [*items, *benign]
     return [chosen[k] for k in rng.permutation(len(chosen))]
 
