@@ -58,7 +58,7 @@ def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, O
     )
     thresholds = _choose_margins(bags, thresholds)
     alarms = [scores[name] >= limit for name, limit in limits.items()]
-    alarms.append((items >= of_items).any(1))
+    alarms.append(np.asarray((items >= of_items).any(1)))
     n, false_alarms = int(benign.sum()), int(np.any(alarms, axis=0)[benign].sum())
     return thresholds, OperatingPoint(
         0.5,
