@@ -22,7 +22,7 @@ from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.core.extras import how_to_install
 from bagscan.core.files import held
 from bagscan.evaluation.operating_point import choose_operating_point
-from bagscan.examining import upsample_labels
+from bagscan.examining import Examined, upsample_labels
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco
 from bagscan.model import Model
@@ -352,7 +352,7 @@ def test_what_was_not_examined_is_never_clear(tiny_model, scans, tmp_path, monke
     examine = Model.examine
 
     def finds_none_in_one(self, views):
-        blind = np.full(nothing.shape[1:], -1, np.int32), np.zeros(0, np.float32)
+        blind = Examined(np.full(nothing.shape[1:], -1, np.int32), np.zeros(0))
         return [
             blind if np.array_equal(view.pixels, nothing) else examine(self, [view])[0]
             for view in views
@@ -385,7 +385,7 @@ def test_where_no_item_is_found_the_whole_view_is_examined(
     def no_items(self, views):
         if self.id == "everywhere":
             return examine(self, views)
-        return [(np.full(nothing.shape[1:], -1, np.int32), np.zeros(0, np.float32)) for _ in views]
+        return [Examined(np.full(nothing.shape[1:], -1, np.int32), np.zeros(0)) for _ in views]
 
     def all_of_it(self):
         other = everywhere(self)
