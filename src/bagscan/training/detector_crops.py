@@ -74,7 +74,7 @@ class CropSampler:
             for row, is_anomalous in zip(rows, (not is_benign, False), strict=False):
                 cut(view, is_anomalous, pose, features[row], counts[row])
                 device[row] = number
-            if rng.random() < config.overlay:
+            if config.overlay and rng.random() < config.overlay:
                 self._add_other(features, counts, rows, rng)
         degrade(features, config.noise, rng)
         displays = self._draw_displays(n, pairs, rng) if self.images == "colour" else None
