@@ -24,7 +24,7 @@ import numpy as np
 from bagscan.core.errors import ReadError
 from bagscan.datasets import sixray, yolo
 from bagscan.datasets.record import Record, located
-from bagscan.detector.deciding import UNCALIBRATED
+from bagscan.detector.deciding import item_log_odds
 from bagscan.detector.exported import UsableDetector
 from bagscan.evaluation.within_bag import (
     ScoredView,
@@ -108,8 +108,7 @@ def score_record(record: Record, detector: UsableDetector) -> ScoredScan | None:
         record.annotations,
         record.scanner,
     )
-    limits = np.array(detector.thresholds.prohibited or UNCALIBRATED)
-    return compared, seen.prohibited - limits
+    return compared, item_log_odds(seen, detector.thresholds)
 
 
 def groups_of(scans: Sequence[ScoredScan], names: Sequence[str]) -> dict[str, list[ScoredView]]:

@@ -13,9 +13,11 @@ from bagscan.core import OperatingPoint, View
 from bagscan.core.errors import DataError
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
+from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB
+from bagscan.screening import Screener
 from bagscan.training import adapt as adapting
-from bagscan.training.adapt import _estimate, _set_statistics, _statistics, adapt
+from bagscan.training.adapt import _alarm_share, _estimate, _set_statistics, _statistics, adapt
 from bagscan.training.agreement import agreement
 
 SILENT = lambda _: None  # noqa: E731
@@ -60,7 +62,7 @@ def view(seed):
     return View(picture(seed).transpose(2, 0, 1).astype(np.float32), RGB, "pseudo_colour")
 
 
-def test_statistics_mix_as_those_of_two_samples_do(detector):
+def test_statistics_mix_as_those_of_two_samples_do():
     rng = np.random.default_rng(0)
     samples = [
         torch.tensor(rng.normal(m, s, 4000), dtype=torch.float32) for m, s in ((0, 1), (3, 2))
@@ -123,6 +125,14 @@ def test_more_false_alarms_are_refused(model, archive, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
     result = adapt(model, [archive], tmp_path / "out", [archive], report=SILENT)
     assert (result.false_alarms_before, result.false_alarms) == (0.2, 0.1)
+
+
+def test_the_share_of_alarms_is_that_of_screening(model, archive):
+    screener = Screener.load(model, runtime="torch")
+    alarms = [bool(screener.screen(read_scan(path)).findings) for path in archive.iterdir()]
+    assert _alarm_share(model, [archive], SILENT) == pytest.approx(np.mean(alarms))
+    with pytest.raises(DataError):
+        _alarm_share(model, [], SILENT)
 
 
 def test_benign_scans_are_screened_by_the_command(model, archive, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from bagscan.detector.inference import BagResult, ViewResult, sigmoid
 from bagscan.detector.thresholds import Thresholds
 from bagscan.detector.together import Numbers, matched
 
-UNCALIBRATED = 4.0  # threshold of prohibited items before calibration
+ITEM_THRESHOLD = 4.0  # threshold of prohibited items before calibration
 LOWEST = -12.0  # of regions without evidence
 MIN_LOGIT = -6.0  # lower logits of the anomaly map carry no information
 
@@ -102,11 +102,16 @@ def decide_regions(bag: BagResult, thresholds: Thresholds) -> list[tuple[np.ndar
     for view, anomaly in zip(bag.views, _anomaly_log_odds(bag, thresholds), strict=True):
         number = np.full(len(anomaly), -1)
         if view.prohibited.shape[1]:
-            item = view.prohibited - np.array(thresholds.prohibited or UNCALIBRATED)
+            item = item_log_odds(view, thresholds)
             number = np.where(item.max(1) > anomaly, item.argmax(1), -1)
             anomaly = np.maximum(anomaly, item.max(1))
         decided.append((sigmoid(anomaly).astype(np.float64), number))
     return decided
+
+
+def item_log_odds(view: ViewResult, thresholds: Thresholds) -> np.ndarray:
+    """Return the (n, p) logits of regions as prohibited items, relative to their thresholds."""
+    return np.asarray(view.prohibited - np.array(thresholds.prohibited or ITEM_THRESHOLD))
 
 
 def _anomaly_log_odds(bag: BagResult, thresholds: Thresholds) -> list[np.ndarray]:

@@ -117,7 +117,7 @@ class _SingleView:
 
 def _run_view(view: View, engine: Engine, numbers: Categories) -> _SingleView:
     height, width = view.shape
-    maps = _compute_maps(view, engine)
+    maps = compute_maps(view, engine)
     categories = maps["categories"][0]
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
     first = numbers.kinds + numbers.devices
@@ -148,7 +148,12 @@ def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> ViewRes
     )
 
 
-def _compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
+def compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
+    """Run the network ``maps`` on a view, padded with air to multiples of 64 pixels.
+
+    Raises:
+        ModelError: if an output is missing or has the wrong shape.
+    """
     features = features_of(view)
     height, width = view.shape
     h, w = (-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))

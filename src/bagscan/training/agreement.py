@@ -13,8 +13,9 @@ from torch import nn
 
 from bagscan.core import View
 from bagscan.detector.features import CELL_PX, features_of
-from bagscan.detector.inference import MULTIPLE_PX
+from bagscan.detector.inference import compute_maps
 from bagscan.detector.model import Detector
+from bagscan.detector.torch_engine import TorchEngine
 from bagscan.formats.quantities import RGB
 
 MIN_FEATURE = 0.05  # mean feature above which a pixel is not air
@@ -47,18 +48,13 @@ def agreement(detector: Detector, views: Sequence[View]) -> float:
 
 def _maps(detector: Detector, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Return the (n, h, w) maps of anomalies and prohibited items, and (h, w) cells not of air."""
-    features = features_of(view)
-    height, width = features.shape[1:]
-    h, w = -(-height // CELL_PX), -(-width // CELL_PX)
-    padded_shape = [-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width)]
-    padded = np.zeros((1, len(features), *padded_shape), np.float32)
-    padded[0, :, :height, :width] = features
-    maps = detector.network.eval()(torch.from_numpy(padded))
-    first = detector.kinds + detector.devices
-    items = maps.categories[0, first : first + detector.prohibited]
-    foreground = padded[0].mean(0)[: h * CELL_PX, : w * CELL_PX]
-    foreground = foreground.reshape(h, CELL_PX, w, CELL_PX).mean((1, 3)) > MIN_FEATURE
-    return torch.cat([maps.anomaly[0], items])[:, :h, :w].float().numpy(), foreground
+    maps = compute_maps(view, TorchEngine(detector))
+    items = maps["categories"][0, detector.kinds + detector.devices :]
+    depth = features_of(view).mean(0)
+    h, w = (-(-n // CELL_PX) for n in depth.shape)
+    whole_cells = [(0, -n % CELL_PX) for n in depth.shape]
+    foreground = np.pad(depth, whole_cells).reshape(h, CELL_PX, w, CELL_PX).mean((1, 3))
+    return np.concatenate([maps["anomaly"][0], items])[:, :h, :w], foreground > MIN_FEATURE
 
 
 def _mirrored(pixels: np.ndarray) -> tuple[np.ndarray, Undo]:
