@@ -127,9 +127,9 @@ def workers(scans: Path, bags: int, folder: Path) -> dict[str, dict[str, float]]
     for count in (1, 2, 1, 2):
         config = BatchConfig(workers=count)
         out = folder / f"out{len(list(folder.iterdir()))}"
-        total = prepare([source], [SHIPPED / "raw"], out, config, lambda _: None)
+        total = prepare([source], [SHIPPED / "raw"], out, config)
         started = time.perf_counter()
-        screen_archive(out, config, Pool([SHIPPED / "raw"], config), lambda _: None)
+        screen_archive(out, config, Pool([SHIPPED / "raw"], config))
         rate = total / (time.perf_counter() - started)
         best = result.setdefault(f"{count} workers", {"bags a second": 0.0})
         best["bags a second"] = max(best["bags a second"], round(rate, 3))
@@ -167,8 +167,8 @@ def one_screened(size: int, colour: Path) -> None:
             path = paths[number % len(paths)]
             (folder / "scans" / f"{number:06d}.png").symlink_to(path.absolute())
         config, started = BatchConfig(), time.perf_counter()
-        prepare([folder / "scans"], [SHIPPED / "colour"], folder / "out", config, lambda _: None)
-        screen_archive(folder / "out", config, Pool([SHIPPED / "colour"], config), lambda _: None)
+        prepare([folder / "scans"], [SHIPPED / "colour"], folder / "out", config)
+        screen_archive(folder / "out", config, Pool([SHIPPED / "colour"], config))
         peaks = [
             resource.getrusage(processes).ru_maxrss / 1024
             for processes in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -186,11 +186,9 @@ def one(size: int, index_only: bool) -> None:
             for number in range(start, min(size, start + 1000)):
                 (source / f"{number:07d}.tif").touch()
         config, started = BatchConfig(), time.perf_counter()
-        prepare([folder / "scans"], shipped_models(), folder / "out", config, lambda _: None)
+        prepare([folder / "scans"], shipped_models(), folder / "out", config)
         if not index_only:
-            screen_archive(
-                folder / "out", config, Pool(shipped_models(), config, instant), lambda _: None
-            )
+            screen_archive(folder / "out", config, Pool(shipped_models(), config, instant))
         print(
             round(time.perf_counter() - started, 1),
             round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bagscan.core.messages import show_messages
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
@@ -39,6 +40,7 @@ GROUP_METRICS = ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")
 
 
 def main() -> None:
+    show_messages()
     arguments = _arguments()
     experiment = read_experiment(arguments.config)
     assert isinstance(experiment, SimulatedExperiment)
@@ -55,7 +57,7 @@ def main() -> None:
     detector.save(folder)
     export_onnx(folder)
     sets = arguments.calibrate_on or experiment.sets
-    calibrate_detector(sets, folder, arguments.max_fpr, print)
+    calibrate_detector(sets, folder, arguments.max_fpr)
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
     bags = score_dataset(arguments.test, usable, "test")

@@ -1,11 +1,14 @@
 """Small made-up scans that all tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from bagscan.core.messages import MessageRecorder, attached
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -66,7 +69,7 @@ def simulated_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         items=(1, 2),
         more_devices=0.0,
     )
-    simulate(recipe, root, report=lambda _: None)
+    simulate(recipe, root)
     return root
 
 
@@ -117,6 +120,13 @@ loop: {steps: 6, warmup: 1, validate_every: 3, checkpoint_every: 2, ema: 0.5}
 
 
 @pytest.fixture
+def said() -> Iterator[list[str]]:
+    """The messages of bagscan during a test."""
+    with attached(MessageRecorder()) as recorder:
+        yield recorder.messages
+
+
+@pytest.fixture
 def tiny_config(tmp_path: Path, yolo_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration that trains in seconds on ``yolo_root``."""
     monkeypatch.setenv("BAGSCAN_DATA", str(yolo_root))
@@ -142,7 +152,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, yolo_root: Path) -> Pat
                 config, ["loop.steps=60", "loop.validate_every=30", "loop.learning_rate=0.01"]
             ),
             folder / "run",
-            lambda _: None,
         )
     model = Model.load(folder / "run" / "model")
     model.operating_point = OperatingPoint(0.6, "by hand", "val", 0.05, (0.0, 0.1))

@@ -33,7 +33,7 @@ def test_clipping_air_changes_no_verdict(tmp_path):
         profile="g640_coarse",
         items=(1, 6),
     )
-    simulate(recipe, tmp_path / "set", report=lambda _: None)
+    simulate(recipe, tmp_path / "set")
     screener, differ, above, apart = Screener.load(SHIPPED / "raw"), [], 0, 0.0
     bags = group_views(find_scans([tmp_path / "set" / "raw"]), VIEWS)
     assert len(bags) == BAGS

@@ -54,7 +54,7 @@ def test_configuration_trains_one_step(path, yolo_root, simulated_root, tmp_path
             f"data.sources=[{{format: simulated, root: {simulated_root}, images: {source.images}, "
             f"views: below, items: {str(source.items).lower()}}}]"
         )
-    train(read_experiment(path, TINY + smaller), tmp_path, lambda _: None)
+    train(read_experiment(path, TINY + smaller), tmp_path)
     model = Model.load(tmp_path / "model")
     assert (model.config.regioner["name"], model.config.encoder["backbone"]) == (
         wanted.regioner["name"],
@@ -79,7 +79,7 @@ def test_detector_trains_one_step(path, simulated_root, tmp_path):
         "training.validation_scans=12",  # some of them annotated
         "loop={steps: 1, warmup: 1, validate_every: 1}",
     ]
-    train(read_experiment(path, settings), tmp_path, lambda _: None)
+    train(read_experiment(path, settings), tmp_path)
     assert (tmp_path / "regioner.safetensors").is_file()
 
 

@@ -70,7 +70,7 @@ class Bank(Fitted):
         self.config = config
         self.register_buffer("rows", torch.zeros(1, config.dim))
 
-    def fit(self, benign, anomalous, seed=0, report=print):
+    def fit(self, benign, anomalous, seed=0):
         self.rows = benign
 
     def distance(self, embeddings):
@@ -84,7 +84,7 @@ class ForgetfulBank(Bank):
         super().__init__(config)
         self._rows = torch.zeros(1, config.dim)
 
-    def fit(self, benign, anomalous, seed=0, report=print):
+    def fit(self, benign, anomalous, seed=0):
         self._rows = benign
 
     def distance(self, embeddings):

@@ -285,7 +285,7 @@ def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
     for name, source in (("x", scans[0]), ("y", scans[1])):
         (tmp_path / name).mkdir()
         (tmp_path / name / "bag.png").write_bytes(source.read_bytes())
-    screen_folder([tmp_path / "x", tmp_path / "y"], [tiny_model], tmp_path / "out", lambda _: None)
+    screen_folder([tmp_path / "x", tmp_path / "y"], [tiny_model], tmp_path / "out")
     rows = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert [row["path"] for row in rows] == [
         str(tmp_path / "x" / "bag.png"),
@@ -299,7 +299,7 @@ def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
 
 def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    screen_folder(scans, [tiny_model], whole, lambda _: None)
+    screen_folder(scans, [tiny_model], whole)
     judge, judged = folder._screen_bag, []
 
     def killed_after_two(screeners, *rest):
@@ -310,9 +310,9 @@ def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path
 
     monkeypatch.setattr(folder, "_screen_bag", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
-        screen_folder(scans, [tiny_model], broken, lambda _: None)
+        screen_folder(scans, [tiny_model], broken)
     monkeypatch.setattr(folder, "_screen_bag", lambda *a: (judged.append(a[1]), judge(*a)))
-    screen_folder(scans, [tiny_model], broken, lambda _: None)
+    screen_folder(scans, [tiny_model], broken)
     assert judged == [{"0": scan} for scan in scans]  # none twice, none left out
     rows = [json.loads((out / "findings.json").read_text()) for out in (whole, broken)]
     for row in rows[0] + rows[1]:
@@ -330,7 +330,7 @@ def test_a_long_report_shows_alarms_first_and_says_how_many(
     tiny_model, scans, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(folder, "MAX_IN_PAGE", 1)
-    tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
+    tally = screen_folder(scans, [tiny_model], tmp_path / "out")
     text = (tmp_path / "out" / "report.html").read_text()
     assert f"{len(scans)} bags: {tally['ALARM']} ALARM" in text
     assert "shows the 1 most urgent" in text
@@ -359,7 +359,7 @@ def test_what_was_not_examined_is_never_clear(tiny_model, scans, tmp_path, monke
         ]
 
     monkeypatch.setattr(Model, "examine", finds_none_in_one)
-    tally = screen_folder([tmp_path / "scans"], [tiny_model], tmp_path / "out", lambda _: None)
+    tally = screen_folder([tmp_path / "scans"], [tiny_model], tmp_path / "out")
     assert (tally["REVIEW"], tally["reasons"]) == (2, {"nothing_examined": 3})
     first, second = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert (first["views"]["below"]["n_regions"], first["views"]["side"]["n_regions"]) == (
@@ -406,9 +406,7 @@ def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scan
     two_bags(tmp_path / "scans", scans)
 
     def codes(paths, *scanner_views):
-        tally = screen_folder(
-            paths, [tiny_model], tmp_path / "out", lambda _: None, scanner_views=scanner_views
-        )
+        tally = screen_folder(paths, [tiny_model], tmp_path / "out", scanner_views=scanner_views)
         return tally["reasons"], tally["REVIEW"]
 
     assert codes([tmp_path / "scans"]) == ({}, 0)
@@ -437,12 +435,12 @@ def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scan
 def test_two_screenings_into_one_folder_do_not_mix(tiny_model, scans, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with held(out, print), pytest.raises(DataError):
-        screen_folder(scans[:1], [tiny_model], out, lambda _: None)
-    screen_folder(scans[:1], [tiny_model], out, lambda _: None)
+    with held(out), pytest.raises(DataError):
+        screen_folder(scans[:1], [tiny_model], out)
+    screen_folder(scans[:1], [tiny_model], out)
     with pytest.raises(ConfigError):  # another set's results stay
-        screen_folder(scans[1:2], [tiny_model], out, lambda _: None)
-    screen_folder(scans[:2], [tiny_model], out, lambda _: None)
+        screen_folder(scans[1:2], [tiny_model], out)
+    screen_folder(scans[:2], [tiny_model], out)
 
 
 def test_alarms_come_first_in_the_report(tiny_model, scans, tmp_path, monkeypatch):
@@ -455,7 +453,7 @@ def test_alarms_come_first_in_the_report(tiny_model, scans, tmp_path, monkeypatc
         return found
 
     monkeypatch.setattr(folder, "screen_files", decided)
-    screen_folder(scans[:2], [tiny_model], tmp_path / "out", lambda _: None)
+    screen_folder(scans[:2], [tiny_model], tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.index(f"<h2>{scans[1].stem}</h2>") < page.index(f"<h2>{scans[0].stem}</h2>")
 
@@ -476,7 +474,7 @@ def test_rows_that_an_earlier_version_left_are_taken(tiny_model, scans, tmp_path
         return found
 
     monkeypatch.setattr(folder, "screen_files", without)
-    tally = screen_folder(scans, [tiny_model], tmp_path / "out", lambda _: None)
+    tally = screen_folder(scans, [tiny_model], tmp_path / "out")
     assert (tally["scans"], tally["reasons"]) == (len(scans), {})
 
 
@@ -699,7 +697,7 @@ def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path
     from bagscan.training.experiment import read_experiment, train
 
     with pytest.raises(ConfigError, match=message):
-        train(read_experiment(tiny_config, [setting]), tmp_path / "a", lambda _: None)
+        train(read_experiment(tiny_config, [setting]), tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -747,7 +745,7 @@ def test_nothing_to_screen_is_an_error(tiny_model, tmp_path):
     from bagscan.reporting.folder import screen_folder
 
     with pytest.raises(ReadError, match="no scans"):
-        screen_folder([tmp_path], [tiny_model], tmp_path / "out", lambda _: None)
+        screen_folder([tmp_path], [tiny_model], tmp_path / "out")
 
 
 def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_path):
@@ -796,7 +794,7 @@ def test_half_weights_come_back_as_they_were_stored(tiny_model, tmp_path):
 def test_two_views_of_a_bag_get_one_decision(tiny_model, scans, tmp_path):
     for name, source in (("7_below", scans[0]), ("7_side", scans[1]), ("8", scans[2])):
         (tmp_path / f"{name}.png").write_bytes(source.read_bytes())
-    screen_folder([tmp_path], [tiny_model], tmp_path / "out", lambda _: None)
+    screen_folder([tmp_path], [tiny_model], tmp_path / "out")
     bag, alone = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert (bag["scan_id"], alone["scan_id"]) == ("7", "8")
     assert set(bag["views"]) == {"below", "side"}
@@ -816,14 +814,14 @@ def test_two_views_of_a_bag_get_one_decision(tiny_model, scans, tmp_path):
     )
     names = [image.file_name for image in read_coco(tmp_path / "out" / "findings.coco.json")]
     assert len(set(names)) == 3
-    tally = screen_folder([tmp_path], [tiny_model], tmp_path / "apart", lambda _: None, views=())
+    tally = screen_folder([tmp_path], [tiny_model], tmp_path / "apart", views=())
     assert tally["scans"] == 3
 
 
 def test_a_bag_of_which_a_view_is_broken_is_never_clear(tiny_model, scans, tmp_path):
     (tmp_path / "7_below.png").write_bytes(scans[0].read_bytes())
     (tmp_path / "7_side.png").write_bytes(scans[1].read_bytes()[:200])
-    tally = screen_folder([tmp_path], [tiny_model], tmp_path / "out", lambda _: None)
+    tally = screen_folder([tmp_path], [tiny_model], tmp_path / "out")
     (row,) = json.loads((tmp_path / "out" / "findings.json").read_text())
     assert row["decision"] == "REVIEW"
     assert "7_side.png" in row["error"]

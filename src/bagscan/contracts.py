@@ -8,7 +8,7 @@ is always a frozen dataclass that is stored with the model.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from bagscan.association import Grid
 from bagscan.core import Regions, View
 
-Report = Callable[[str], None]
 SoftOrHard = tuple[Tensor, Grid] | Tensor
 
 
@@ -228,14 +227,13 @@ class FittedScorer(Scorer):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @abstractmethod
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Fit the scorer.
 
         Args:
             benign: (n, dim) descriptions of benign regions.
             anomalous: (m, dim) descriptions of anomalous regions; most scorers ignore them.
             seed: random seed.
-            report: called with progress messages.
 
         Raises:
             ValueError: too few descriptions.

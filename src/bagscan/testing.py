@@ -155,7 +155,7 @@ def check_scorer(module: ModuleType) -> None:
     assert scorer.trained is None or isinstance(scorer.trained, torch.nn.Module)
     torch.manual_seed(4)
     benign, held_out = torch.randn(2, FIT_ROWS, scorer.config.dim).tanh()  # in [-1, 1], as crops
-    scorer.fit(benign, benign[:ROWS].sign(), seed=0, report=lambda _: None)
+    scorer.fit(benign, benign[:ROWS].sign(), seed=0)
     scorer.standardise(held_out)
     scores = _check_scores(scorer.eval())
     restored = module.build(scorer.config).eval()

@@ -38,10 +38,10 @@ def archive(folder, count, name=lambda n: f"{n:05d}.tif"):
     return folder / "scans"
 
 
-def run(source, out, report=lambda _: None, target=judge_by_name, **settings):
+def run(source, out, target=judge_by_name, **settings):
     config = BatchConfig(**{"part_size": 20, "timeout_s": 5.0, **settings})
-    prepare([source], shipped_models(), out, config, report)
-    return screen_archive(out, config, Pool(shipped_models(), config, target), report)
+    prepare([source], shipped_models(), out, config)
+    return screen_archive(out, config, Pool(shipped_models(), config, target))
 
 
 def rows(out):
@@ -67,11 +67,11 @@ def test_every_bag_has_one_row_in_order(tmp_path):
     assert found[0]["findings"] == [] or found[0]["findings"][0]["box_xyxy"] == [1, 2, 3, 4]
 
 
-def test_a_second_run_says_what_is_judged_already(tmp_path):
-    source, said = archive(tmp_path, 50), []
+def test_a_second_run_says_what_is_judged_already(tmp_path, said):
+    source = archive(tmp_path, 50)
     run(source, tmp_path / "out")
     (tmp_path / "out" / "part-00001.parquet").unlink()
-    run(source, tmp_path / "out", report=said.append)
+    run(source, tmp_path / "out")
     assert "30 of 50 bags are screened already" in said
     assert len((tmp_path / "judged").read_text().split()) == 70
 
@@ -84,14 +84,13 @@ def test_any_number_of_workers_writes_the_same_bytes(tmp_path, workers):
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "more")
 
 
-def test_a_fifth_corrupt_and_some_that_hang_are_survived_with_exact_counts(tmp_path):
+def test_a_fifth_corrupt_and_some_that_hang_are_survived_with_exact_counts(tmp_path, said):
     def name(n):
         kind = "corrupt" if n % 5 == 0 else "hang" if n % 20 == 7 else "die" if n == 33 else "sound"
         return f"{n:03d}_{kind}.tif"
 
     source = archive(tmp_path, 60, name)
-    said = []
-    told = run(source, tmp_path / "out", said.append, workers=3, timeout_s=0.5)
+    told = run(source, tmp_path / "out", workers=3, timeout_s=0.5)
     found = rows(tmp_path / "out")
     assert told["errors"] == 12 + 3 + 1
     assert told["ALARM"] + told["CLEAR"] == 60 - 16
@@ -176,7 +175,7 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
     """The part is in progress: a kill came after all scoring and before any writing."""
     source = archive(tmp_path, 30)
     config = BatchConfig(part_size=100)
-    prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None)
+    prepare([source], shipped_models(), tmp_path / "out", config)
     from bagscan.batch import run as batch_run
 
     def killed(*_):
@@ -226,7 +225,7 @@ def test_a_source_within_another_would_double_its_bags_and_is_refused(tmp_path):
     source = archive(tmp_path, 3)
     for sources in ([source, source], [source.parent, source], [source, source / "00001.tif"]):
         with pytest.raises(ConfigError, match="twice"):
-            prepare(sources, shipped_models(), tmp_path / "out", BatchConfig(), lambda _: None)
+            prepare(sources, shipped_models(), tmp_path / "out", BatchConfig())
 
 
 def test_another_runs_folder_is_refused(tmp_path):
@@ -284,7 +283,6 @@ def test_a_whole_simulated_set_in_an_archive_is_refused(simulated_root, tmp_path
             shipped_models(),
             tmp_path / "out",
             BatchConfig(),
-            lambda _: None,
         )
 
 
@@ -309,7 +307,7 @@ def test_the_whole_folder_is_read_as_one_table(tmp_path):
 def test_the_index_does_not_hold_the_archive_in_memory(tmp_path):
     source = archive(tmp_path, 3000)
     config = BatchConfig(part_size=100)
-    assert prepare([source], shipped_models(), tmp_path / "out", config, lambda _: None) == 3000
+    assert prepare([source], shipped_models(), tmp_path / "out", config) == 3000
     assert count_index(tmp_path / "out" / "_index.arrow") == 3000
     assert max(len(bags) for bags in read_index(tmp_path / "out" / "_index.arrow", 100)) == 100
 
@@ -351,7 +349,7 @@ def test_the_command_line_says_the_same_as_screen(simulated_root, tmp_path):
 
 
 def paths_of(sources, out):
-    prepare(sources, shipped_models(), out, BatchConfig(), lambda _: None)
+    prepare(sources, shipped_models(), out, BatchConfig())
     return [
         [view["path"] for view in bag["views"]]
         for bags in read_index(out / "_index.arrow", 100)
@@ -387,7 +385,6 @@ def test_one_place_by_two_names_is_no_second_source(tmp_path):
             shipped_models(),
             tmp_path / "out",
             BatchConfig(),
-            lambda _: None,
         )
     with pytest.raises(ConfigError, match="screened twice"):
         prepare(
@@ -395,7 +392,6 @@ def test_one_place_by_two_names_is_no_second_source(tmp_path):
             shipped_models(),
             tmp_path / "out",
             BatchConfig(),
-            lambda _: None,
         )
 
 
@@ -433,11 +429,11 @@ def test_a_folder_that_cannot_be_listed_is_not_missed(tmp_path, monkeypatch):
         find_scans([source])
 
 
-def test_types_that_nothing_reads_are_told(tmp_path):
-    source, said = archive(tmp_path, 1), []
+def test_types_that_nothing_reads_are_told(tmp_path, said):
+    source = archive(tmp_path, 1)
     (source / "a.xyz").write_bytes(b"x")
     (source / "notes.txt").write_bytes(b"x")
-    run(source, tmp_path / "out", said.append)
+    run(source, tmp_path / "out")
     assert sum("1 file of unknown type skipped (.xyz)" in line for line in said) == 1
     (source / "00000.tif").unlink()
     with pytest.raises(DataError, match=r"\.xyz.*\.bin"):
@@ -448,15 +444,13 @@ def test_two_runs_in_one_folder_do_not_judge_the_same(tmp_path):
     source, out, config = archive(tmp_path, 3), tmp_path / "out", BatchConfig(part_size=20)
     line = ["batch", str(source), "--out", str(out), "--part-size", "20", "--index-only"]
     with only_run(out):
-        prepare([source], shipped_models(), out, config, lambda _: None)
+        prepare([source], shipped_models(), out, config)
         assert isinstance(CliRunner().invoke(app, line).exception, DataError)
     assert CliRunner().invoke(app, line).exit_code == 0
     assert run(source, out)["bags"] == 3
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no scans"), only_run(tmp_path / "nothing"):
-        prepare(
-            [tmp_path / "empty"], shipped_models(), tmp_path / "nothing", config, lambda _: None
-        )
+        prepare([tmp_path / "empty"], shipped_models(), tmp_path / "nothing", config)
     assert not (tmp_path / "nothing").exists()
 
 
@@ -515,7 +509,7 @@ def test_names_that_are_no_text_cost_no_part(tmp_path):
 @pytest.mark.parametrize("out", ["s3://bucket/x", "memory://x", "file:///tmp/x"])
 def test_results_are_not_written_to_an_address(tmp_path, out):
     with pytest.raises(ConfigError, match="--to copies"):
-        prepare([archive(tmp_path, 1)], shipped_models(), Path(out), BatchConfig(), lambda _: None)
+        prepare([archive(tmp_path, 1)], shipped_models(), Path(out), BatchConfig())
 
 
 def test_a_folder_with_a_colon_is_a_folder(tmp_path, monkeypatch):

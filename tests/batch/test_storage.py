@@ -79,8 +79,8 @@ def archive(store, tmp_path_factory):
 
 def screened(source, out, to="", **settings):
     config = BatchConfig(**{"part_size": 3, "timeout_s": 60.0, **settings})
-    prepare([source], shipped_models(), out, config, lambda _: None)
-    return screen_archive(out, config, Pool(shipped_models(), config), lambda _: None, to)
+    prepare([source], shipped_models(), out, config)
+    return screen_archive(out, config, Pool(shipped_models(), config), to)
 
 
 @pytest.mark.slow
@@ -145,9 +145,7 @@ def test_a_resumed_run_judges_only_what_is_missing(archive, tmp_path):
 
 
 def test_the_index_holds_sets_once_and_what_changes_with_an_object(archive, tmp_path):
-    write_index(
-        ["s3://scans/archive"], tmp_path / "_index.arrow", ("below", "side"), lambda _: None
-    )
+    write_index(["s3://scans/archive"], tmp_path / "_index.arrow", ("below", "side"))
     bags = next(read_index(tmp_path / "_index.arrow", 100))
     assert [bag["bag"] for bag in bags] == ["000", "001", "002", "003", "picture", "set", "torn"]
     assert all(view["stamp"] for bag in bags for view in bag["views"])
@@ -159,9 +157,9 @@ def test_an_object_that_is_gone_is_an_error_row(store, archive, tmp_path):
     store.put(str(archive / "a" / "000_below.tif"), "scans/going/one.tif")
     store.put(str(archive / "a" / "001_below.tif"), "scans/going/two.tif")
     config = BatchConfig(part_size=3)
-    prepare(["s3://scans/going"], shipped_models(), tmp_path / "out", config, lambda _: None)
+    prepare(["s3://scans/going"], shipped_models(), tmp_path / "out", config)
     store.rm("scans/going/one.tif")
-    told = screen_archive(tmp_path / "out", config, Pool(shipped_models(), config), lambda _: None)
+    told = screen_archive(tmp_path / "out", config, Pool(shipped_models(), config))
     assert told["errors"] == 1
     found = rows(tmp_path / "out")
     assert found[0]["decision"] == "REVIEW"
@@ -171,25 +169,20 @@ def test_an_object_that_is_gone_is_an_error_row(store, archive, tmp_path):
 
 def test_clear_errors(store, tmp_path):
     with pytest.raises(DataError, match="nothing is there"):
-        prepare(
-            ["s3://scans/nothing"], shipped_models(), tmp_path / "a", BatchConfig(), lambda _: None
-        )
+        prepare(["s3://scans/nothing"], shipped_models(), tmp_path / "a", BatchConfig())
     with pytest.raises(DataError, match="nothing is there"):
         prepare(
             ["s3://no-such-bucket-at-all"],
             shipped_models(),
             tmp_path / "b",
             BatchConfig(),
-            lambda _: None,
         )
     for name in ("recipe.json", "dataset.json", "raw/a.tif"):
         store.pipe(f"scans/whole/{name}", b"{}")
     with pytest.raises(ReadError, match="s3://scans/whole/raw"):
-        prepare(
-            ["s3://scans/whole"], shipped_models(), tmp_path / "d", BatchConfig(), lambda _: None
-        )
+        prepare(["s3://scans/whole"], shipped_models(), tmp_path / "d", BatchConfig())
     with pytest.raises(ConfigError, match="nonsense"):
-        prepare(["nonsense://x/y"], shipped_models(), tmp_path / "c", BatchConfig(), lambda _: None)
+        prepare(["nonsense://x/y"], shipped_models(), tmp_path / "c", BatchConfig())
 
 
 def test_urls_and_names():
@@ -282,7 +275,7 @@ def test_every_key_is_listed_and_fetched_however_it_is_written(bucket, tmp_path)
     for key in ODD_KEYS:
         with fetched([{"view_id": "0", "path": f"{url}/{key}"}]) as (files, _):
             assert files["0"].read_bytes() == key.encode()
-    write_index([url], tmp_path / "_index.arrow", ("below", "side"), lambda _: None)
+    write_index([url], tmp_path / "_index.arrow", ("below", "side"))
     bags = next(read_index(tmp_path / "_index.arrow", 100))
     assert {bag["views"][0]["path"] for bag in bags} == found
     assert all(view["stamp"] for bag in bags for view in bag["views"])

@@ -47,10 +47,8 @@ def on_cluster(source, out, **settings):
     from bagscan.cluster.pool import RayPool
 
     config = BatchConfig(**{"part_size": 20, "workers": 2, "timeout_s": 5.0, **settings})
-    prepare([source], shipped_models(), out, config, lambda _: None)
-    return screen_archive(
-        out, config, RayPool(shipped_models(), config, screen_bag=judge_by_name), lambda _: None
-    )
+    prepare([source], shipped_models(), out, config)
+    return screen_archive(out, config, RayPool(shipped_models(), config, screen_bag=judge_by_name))
 
 
 def test_a_cluster_writes_the_same_bytes_with_a_node_killed_in_mid_run(cluster, tmp_path):
@@ -114,10 +112,8 @@ def judged(folder, source, judge, **settings):
     from bagscan.cluster.pool import RayPool
 
     config = BatchConfig(part_size=20, **settings)
-    prepare([source], shipped_models(), folder, config, lambda _: None)
-    return screen_archive(
-        folder, config, RayPool(shipped_models(), config, screen_bag=judge), lambda _: None
-    )
+    prepare([source], shipped_models(), folder, config)
+    return screen_archive(folder, config, RayPool(shipped_models(), config, screen_bag=judge))
 
 
 def test_a_bag_that_ends_its_process_is_one_row_and_the_bag_behind_it_none(cluster, tmp_path):
@@ -149,10 +145,8 @@ def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_w
     monkeypatch.chdir(tmp_path)  # nodes have another working directory
     config = BatchConfig(workers=2, part_size=3)
     for name, pool in (("one", Pool), ("many", RayPool)):
-        prepare(["scans"], shipped_models(), tmp_path / name, config, lambda _: None)
-        told = screen_archive(
-            tmp_path / name, config, pool(shipped_models(), config), lambda _: None
-        )
+        prepare(["scans"], shipped_models(), tmp_path / name, config)
+        told = screen_archive(tmp_path / name, config, pool(shipped_models(), config))
         assert (told["bags"], told["errors"]) == (5, 1)
         assert told["runtime"].startswith("openvino")
     assert max(row["n_regions"] or 0 for row in rows(tmp_path / "many")) > 20
@@ -167,7 +161,7 @@ def test_a_cluster_simulates_the_same_bytes_with_a_node_killed_in_mid_run(cluste
 
     made, nodes = cluster
     recipe = load_recipe("smoke", count=8)
-    simulate(recipe, tmp_path / "one", workers=1, report=lambda _: None)
+    simulate(recipe, tmp_path / "one", workers=1)
 
     def kill():
         while not list((tmp_path / "many" / "scans").glob("*.json")):
@@ -176,7 +170,7 @@ def test_a_cluster_simulates_the_same_bytes_with_a_node_killed_in_mid_run(cluste
 
     thread = threading.Thread(target=kill)
     thread.start()
-    simulate(recipe, tmp_path / "many", workers=3, report=lambda _: None, spread=RaySimulator())
+    simulate(recipe, tmp_path / "many", workers=3, spread=RaySimulator())
     thread.join()
 
     def files(folder):

@@ -22,7 +22,6 @@ from bagscan.training.experiment import read_experiment, train
 from tests.conftest import made_up_bag
 
 N = 10
-SILENT = lambda _: None  # noqa: E731
 
 
 def bags(folder, names, seed=0, grey=False):
@@ -204,7 +203,7 @@ def test_each_passes_data_check_and_trains_a_step(name, tmp_path):
     config.write_text((LABELLED if name == "compass_xp" else TRAINED).format(source=source))
     told = CliRunner().invoke(app, ["data", "check", str(config), "--read"])
     assert told.exit_code == 0, told.output
-    train(read_experiment(config), tmp_path / "run", SILENT)
+    train(read_experiment(config), tmp_path / "run")
     assert (tmp_path / "run" / "model" / "model.json").exists()
 
 
@@ -212,7 +211,7 @@ def test_each_passes_data_check_and_trains_a_step(name, tmp_path):
 @pytest.mark.parametrize("to", ["coco", "voc", "yolo"])
 def test_each_is_converted_and_read_again_within_half_a_pixel(name, to, tmp_path):
     records = source_of(name).load().records
-    convert(records, to, tmp_path / "out", SILENT)
+    convert(records, to, tmp_path / "out")
     root = tmp_path / "out" / "annotations.json" if to == "coco" else tmp_path / "out"
     again = {
         r.id: r for r in fill(Source, {"format": to, "root": str(root)}, "test").load().records
@@ -231,12 +230,12 @@ def test_a_conversion_goes_on_where_it_stopped_and_never_over_a_finished_one(tmp
     out = tmp_path / "out"
     (out / "images").mkdir(parents=True)
     (out / "images" / f"{records[0].id}.png").write_bytes(b"half")
-    convert(records, "yolo", out, SILENT)
+    convert(records, "yolo", out)
     assert (out / "images" / f"{records[0].id}.png").read_bytes() == records[0].path.read_bytes()
     with pytest.raises(DataError):
-        convert(records, "yolo", out, SILENT)
+        convert(records, "yolo", out)
     with pytest.raises(ConfigError):
-        convert(records, "pascal", tmp_path / "other", SILENT)
+        convert(records, "pascal", tmp_path / "other")
 
 
 def test_data_convert_writes_several_sets_into_one_folder(tmp_path):
@@ -318,7 +317,7 @@ def test_one_broken_file_costs_its_images_and_is_named(name, file, content, tmp_
 
 def test_several_sets_are_taken_together():
     sources = [{"format": name, "root": name, **SETS[name][1]} for name in ("pidray", "gdxray")]
-    records = load_records(fill(DataConfig, {"sources": sources}, "test"), SILENT)
+    records = load_records(fill(DataConfig, {"sources": sources}, "test"))
     assert len(records) == N + 12
 
 
@@ -475,8 +474,8 @@ def test_labels_and_pictures_of_another_conversion_do_not_slip_in(tmp_path):
     there = tmp_path / "out" / "images" / "a.bmp"
     there.parent.mkdir(parents=True)
     there.write_bytes(bytes(records[0].path.stat().st_size))  # of the same size
-    convert(records, "yolo", tmp_path / "out", SILENT)
+    convert(records, "yolo", tmp_path / "out")
     assert there.read_bytes() == records[0].path.read_bytes()
     odd = [replace(records[0], annotations=(Annotation("a\nb", (1, 1, 5, 5)),))]
     with pytest.raises(DataError):
-        convert(odd, "yolo", tmp_path / "odd", SILENT)
+        convert(odd, "yolo", tmp_path / "odd")

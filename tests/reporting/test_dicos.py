@@ -86,7 +86,7 @@ def test_screen_writes_them_where_they_are_asked_for(tmp_path, tiny_model, yolo_
     scans = sorted((yolo_root / "images").iterdir())[:2]
     (tmp_path / "bad.png").write_bytes(b"not an image")
     tally = screen_folder(
-        [*scans, tmp_path / "bad.png"], [tiny_model], tmp_path / "out", lambda _: None, dicos=True
+        [*scans, tmp_path / "bad.png"], [tiny_model], tmp_path / "out", dicos=True
     )
     reports = {
         path.stem: read_threat_report(path) for path in (tmp_path / "out" / "dicos").iterdir()

@@ -75,7 +75,7 @@ def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path,
     for most, pictures in ((50, "data:image/jpeg"), (0, "report_images/")):
         monkeypatch.setattr(folder, "MAX_IN_ONE_FILE", most)
         out = tmp_path / str(most)
-        told = folder.screen_folder(files, shipped_models(), out, lambda _: None)
+        told = folder.screen_folder(files, shipped_models(), out)
         page = (out / "report.html").read_text()
         outcome = json.loads((out / "findings.json").read_text())[0]["truth"]["outcome"]
         assert outcome in ("found", "found elsewhere", "missed")
@@ -94,7 +94,7 @@ def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path,
         )
     again = sorted((tmp_path / "0" / "report_images").iterdir())
     monkeypatch.setattr(folder, "MAX_IN_ONE_FILE", 50)
-    folder.screen_folder(files, shipped_models(), tmp_path / "0", lambda _: None)
+    folder.screen_folder(files, shipped_models(), tmp_path / "0")
     assert again
     assert not list((tmp_path / "0" / "report_images").iterdir()), (
         "a page with its pictures inside leaves none beside it"

@@ -14,7 +14,6 @@ from bagscan.registry import part
 from bagscan.scorers.bigan import _describe_epoch
 from bagscan.scorers.fitted import held_out, keep_phases
 
-SILENT = lambda _: None  # noqa: E731
 BIGAN = {
     "name": "bigan",
     "widths": (32, 16),
@@ -65,7 +64,7 @@ def marked(scorer):
 def test_what_lies_off_the_benign_sheet_is_found_and_everything_comes_back_from_disk(
     scorer, tmp_path
 ):
-    scorer.fit(plane(1500, 0), plane(200, 1, off=2.5), 0, SILENT)
+    scorer.fit(plane(1500, 0), plane(200, 1, off=2.5), 0)
     with torch.no_grad():
         benign, strange = scorer.score(plane(300, 2)), scorer.score(plane(300, 3, off=2.5))
     truth = np.repeat([0, 1], 300)
@@ -85,15 +84,15 @@ def test_what_lies_off_the_benign_sheet_is_found_and_everything_comes_back_from_
 def test_same_seed_same_fit_and_too_few_rows_are_refused(name):
     one, two = built(name), built(name)
     for scorer in (one, two):
-        scorer.fit(plane(400, 0), plane(0, 1), 3, SILENT)
+        scorer.fit(plane(400, 0), plane(0, 1), 3)
     assert torch.equal(one.score(plane(20, 2)), two.score(plane(20, 2)))
     with pytest.raises(ValueError, match="too few"):
-        one.fit(plane(5, 0), plane(0, 1), 0, SILENT)
+        one.fit(plane(5, 0), plane(0, 1), 0)
 
 
 def test_gaussian_is_the_mahalanobis_distance_under_the_shrunk_covariance():
     scorer = built("gaussian")
-    scorer.fit(plane(500, 0), plane(0, 1), 0, SILENT)
+    scorer.fit(plane(500, 0), plane(0, 1), 0)
     rows, _ = held_out(plane(500, 0), 0)
     covariance, _ = ledoit_wolf(rows.double().numpy())
     inverse = np.linalg.inv(covariance)
@@ -106,7 +105,7 @@ def test_gaussian_is_the_mahalanobis_distance_under_the_shrunk_covariance():
 
 def test_isolation_scores_are_those_of_scikit_learn():
     scorer = built("isolation", trees=20, rows_per_tree=64)
-    scorer.fit(plane(500, 0), plane(0, 1), 5, SILENT)
+    scorer.fit(plane(500, 0), plane(0, 1), 5)
     rows, _ = held_out(plane(500, 0), 5)
     forest = IsolationForest(n_estimators=20, max_samples=64, random_state=5).fit(rows.numpy())
     points = plane(40, 7, off=1.0)
@@ -115,10 +114,9 @@ def test_isolation_scores_are_those_of_scikit_learn():
     )
 
 
-def test_memory_tells_its_size_keeps_under_its_cap_and_measures_right():
-    said: list[str] = []
+def test_memory_tells_its_size_keeps_under_its_cap_and_measures_right(said):
     scorer = built("memory", cap_mb=0.004, neighbours=2)
-    scorer.fit(plane(2000, 0), plane(0, 1), 0, said.append)
+    scorer.fit(plane(2000, 0), plane(0, 1), 0)
     assert "0.00 MB of at most 0.004 MB" in said[0]
     assert scorer.bank.numel() * 4 <= 4000
     points = plane(6, 1, off=1.0)
@@ -141,7 +139,7 @@ def test_a_coreset_covers_what_a_random_choice_of_its_size_does_not():
         plane(200, 0),
     )
     scorer = built("memory", cap_mb=0.002, neighbours=1)  # 62 rows
-    scorer.fit(torch.cat([heap, rest]), plane(0, 1), 0, SILENT)
+    scorer.fit(torch.cat([heap, rest]), plane(0, 1), 0)
     in_heap = ((scorer.bank * scorer.deviation + scorer.mean).norm(dim=1) < 0.3).float().mean()
     assert in_heap < 0.3
 
@@ -158,7 +156,7 @@ def test_svm_margins_are_those_of_scikit_learn_whole_and_on_centres(whole_up_to)
             return kept["machine"]
 
         setattr(scorer, method, keep)
-    scorer.fit(plane(600, 0), plane(100, 1, off=2.0), 0, SILENT)
+    scorer.fit(plane(600, 0), plane(100, 1, off=2.0), 0)
     x = torch.tensor(kept["x"][:20], dtype=torch.float32)
     own = (
         torch.exp(-scorer.gamma * torch.cdist(x, scorer.centre).square()) @ scorer.weight
@@ -169,18 +167,18 @@ def test_svm_margins_are_those_of_scikit_learn_whole_and_on_centres(whole_up_to)
 
 def test_svm_needs_anomalies_and_a_scorer_with_errors():
     with pytest.raises(ValueError, match="phase III"):
-        built("svm", errors={"name": "gaussian"}).fit(plane(100, 0), plane(0, 1), 0, SILENT)
+        built("svm", errors={"name": "gaussian"}).fit(plane(100, 0), plane(0, 1), 0)
     with pytest.raises(ConfigError, match=r"scorer\.errors"):
         built("svm", errors={"name": "softmax"})
 
 
-def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch):
+def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch, said):
     """The SVM fails first; a resumed run reuses the stored BiGAN, unless the rows are others."""
     import bagscan.scorers.svm as module
 
     rows = plane(200, 0), plane(40, 1, off=3)
     whole = built("svm", errors=BIGAN | {"epochs": 2})
-    whole.fit(*rows, 0, SILENT)
+    whole.fit(*rows, 0)
 
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
@@ -190,25 +188,25 @@ def test_a_stop_after_phase_two_costs_no_second_phase_two(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(module.SVM, "_fit_exact", stopped)
         with pytest.raises(KeyboardInterrupt):
-            first.fit(*rows, 0, SILENT)
+            first.fit(*rows, 0)
     (kept,) = tmp_path.glob("bigan_*.safetensors")
-    before, said = kept.stat().st_mtime_ns, list[str]()
+    before = kept.stat().st_mtime_ns
+    said.clear()
     again = built("svm", errors=BIGAN | {"epochs": 2})
     keep_phases(again, tmp_path)
-    again.fit(*rows, 0, said.append)
+    again.fit(*rows, 0)
     assert kept.stat().st_mtime_ns == before
     assert any("bigan epoch 2/2" in text for text in said), "stored messages are repeated"
     assert torch.equal(again.score(plane(20, 5)), whole.score(plane(20, 5)))
     assert not any("too few" in text for text in said)
-    again.fit(plane(40, 7), rows[1], 0, said.append)
+    again.fit(plane(40, 7), rows[1], 0)
     assert any("fitted to 20 rows, too few" in text for text in said)
     assert len(list(tmp_path.glob("bigan_*.safetensors"))) == 2
 
 
-def test_bigan_tells_every_epoch_and_says_when_it_collapses():
-    said: list[str] = []
+def test_bigan_tells_every_epoch_and_says_when_it_collapses(said):
     scorer = built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"} | {"epochs": 4})
-    scorer.fit(plane(600, 0), plane(0, 1), 0, said.append)
+    scorer.fit(plane(600, 0), plane(0, 1), 0)
     assert len(said) == 4
     assert all(word in said[-1] for word in ("D ", "EG ", "R ", "FM ", "spread"))
     with torch.no_grad():
@@ -223,12 +221,11 @@ def test_bigan_tells_every_epoch_and_says_when_it_collapses():
     assert "COLLAPSED" not in young
 
 
-def test_bigan_goes_over_few_rows_until_its_steps_are_made():
-    said: list[str] = []
+def test_bigan_goes_over_few_rows_until_its_steps_are_made(said):
     built(
         "bigan",
         **{k: v for k, v in BIGAN.items() if k != "name"} | {"epochs": 3, "min_steps": 100},
-    ).fit(plane(100, 0), plane(0, 1), 0, said.append)
+    ).fit(plane(100, 0), plane(0, 1), 0)
     assert len(said) == 3
     assert int(said[-1].split("step ")[1].split()[0]) >= 100
 
@@ -285,7 +282,7 @@ def test_bigan_losses_are_those_of_the_value_function():
 def test_a_fused_scorer_keeps_the_trained_one_and_needs_one_of_each():
     scorer = built("fused", known={"name": "softmax", "hidden": 4}, unseen={"name": "gaussian"})
     before = {k: v.clone() for k, v in scorer.known.state_dict().items()}
-    scorer.fit(plane(300, 0), plane(0, 1), 0, SILENT)
+    scorer.fit(plane(300, 0), plane(0, 1), 0)
     assert all(torch.equal(before[k], v) for k, v in scorer.known.state_dict().items())
     for wrong in ({"known": {"name": "gaussian"}}, {"unseen": {"name": "softmax"}}):
         with pytest.raises(ConfigError, match=r"scorer\.known"):
@@ -300,7 +297,7 @@ def test_a_fused_scorer_keeps_the_trained_one_and_needs_one_of_each():
 def test_fused_scores_rank_as_the_sum_of_both_verdicts_however_far_out(unseen):
     """A 32-bit logistic would tie far outliers; an odds scale would drown the trained verdict."""
     scorer = built("fused", known={"name": "softmax", "hidden": 4}, unseen=unseen)
-    scorer.fit(plane(1500, 0), plane(300, 1, off=3.0), 0, SILENT)
+    scorer.fit(plane(1500, 0), plane(300, 1, off=3.0), 0)
     points = torch.cat([plane(300, 2), plane(300, 3, off=3.0)])
     with torch.no_grad():
         scores, both = scorer.score(points), scorer.both(points)
@@ -324,7 +321,7 @@ def test_gbad_modes():
                 mode=mode,
             )
         )
-        scorer.fit(plane(300, 0), plane(60, 1, off=2.5), 0, SILENT)
+        scorer.fit(plane(300, 0), plane(60, 1, off=2.5), 0)
         with torch.no_grad():
             found[mode] = scorer.class_scores(plane(40, 2, off=1.2))
     gate = found["gan_alone"][:, :1]
@@ -353,7 +350,7 @@ def bars(n: int, seed: int, strange: bool = False) -> torch.Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ganomaly", "skip_ganomaly", "anogan"])
-def test_models_of_pixels_find_what_they_were_never_shown(name):
+def test_models_of_pixels_find_what_they_were_never_shown(name, said):
     torch.manual_seed(0)
     module = part("scorers", name)
     scorer = module.build(
@@ -361,8 +358,7 @@ def test_models_of_pixels_find_what_they_were_never_shown(name):
             dim=256, channels=1, latent=8, width=8, epochs=25, batch_size=32, learning_rate=1e-3
         )
     )
-    said: list[str] = []
-    scorer.fit(bars(500, 0), bars(0, 1), 0, said.append)
+    scorer.fit(bars(500, 0), bars(0, 1), 0)
     assert len(said) == 25
     assert "spread" in said[-1]
     with torch.no_grad():
@@ -371,6 +367,6 @@ def test_models_of_pixels_find_what_they_were_never_shown(name):
     assert auroc(np.repeat([0, 1], 150), scores.numpy()) > 0.75
     assert back.abs().max() <= 1
     with pytest.raises(ValueError, match="tanh"):
-        scorer.fit(2 * bars(50, 0), bars(0, 1), 0, SILENT)
+        scorer.fit(2 * bars(50, 0), bars(0, 1), 0)
     with pytest.raises(ValueError, match="power of two"):
         module.Config(dim=300, channels=1)

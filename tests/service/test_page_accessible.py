@@ -64,7 +64,7 @@ def test_a_scan_that_is_read_decided_and_looked_up(theme, make_house, enter):  #
 
 
 def test_the_report(browser, simulated_root, tmp_path):  # noqa: F811
-    screen_folder([simulated_root / "colour"], shipped_models(), tmp_path / "out", lambda _: None)
+    screen_folder([simulated_root / "colour"], shipped_models(), tmp_path / "out")
     page = browser.new_page()
     page.goto(f"file://{tmp_path}/out/report.html")
     page.locator("details summary").first.click()

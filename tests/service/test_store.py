@@ -179,7 +179,7 @@ def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
     )
     house.service.keep_head()
     folder = house.service.config.folder
-    told = backup.back_up(house.service.store, folder, tmp_path / "b.tar", lambda _: None)
+    told = backup.back_up(house.service.store, folder, tmp_path / "b.tar")
     assert oct((tmp_path / "b.tar").stat().st_mode & 0o777) == "0o600"  # it holds keys
     with house.service.store.read() as connection:
         before = {
@@ -188,7 +188,7 @@ def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
         }
     new = tmp_path / "new"
     engine = connect(database_url or f"sqlite:///{tmp_path}/new.sqlite")
-    again = backup.restore(tmp_path / "b.tar", new, engine, lambda _: None)
+    again = backup.restore(tmp_path / "b.tar", new, engine)
     assert again["rows"] == told["rows"] == sum(map(len, before.values()))
     with engine.connect() as connection:
         after = {
@@ -204,7 +204,7 @@ def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
         if path.is_file() and path.parent != new
     } == {0}, "not accessible to others"
     with pytest.raises(StoreError, match="holds a store already"):
-        backup.restore(tmp_path / "b.tar", new, engine, lambda _: None)
+        backup.restore(tmp_path / "b.tar", new, engine)
     engine.dispose()
     # The restored service goes on: numbers, chain and readers.
     house.service.stop()
@@ -222,19 +222,17 @@ def test_a_restore_over_a_service_that_is_there_changes_nothing_of_it(make_house
     """The service may hold only accounts and a key; its audit log is verified with that key."""
     house = make_house()
     send(house.machine(), tiff("alarm"))
-    backup.back_up(
-        house.service.store, house.service.config.folder, tmp_path / "b.tar", lambda _: None
-    )
+    backup.back_up(house.service.store, house.service.config.folder, tmp_path / "b.tar")
     other = make_house(folder=tmp_path / "other", database=f"sqlite:///{tmp_path}/other.sqlite")
     other.person("admin")
     other.service.stop()
     key = (tmp_path / "other" / "audit.key").read_bytes()
     engine = connect(f"sqlite:///{tmp_path}/other.sqlite")
     with pytest.raises(StoreError, match="holds a store already"):
-        backup.restore(tmp_path / "b.tar", tmp_path / "other", engine, lambda _: None)
+        backup.restore(tmp_path / "b.tar", tmp_path / "other", engine)
     assert (tmp_path / "other" / "audit.key").read_bytes() == key
     with pytest.raises(StoreError, match=r"database.*not empty"):
-        backup.restore(tmp_path / "b.tar", tmp_path / "new", engine, lambda _: None)
+        backup.restore(tmp_path / "b.tar", tmp_path / "new", engine)
     assert not any((tmp_path / "new").iterdir()), "nothing was written"
     engine.dispose()
 
@@ -243,7 +241,7 @@ def test_a_damaged_back_up_is_refused(make_house, tmp_path):
     house = make_house()
     send(house.machine(), tiff("alarm"))
     path = tmp_path / "b.tar"
-    backup.back_up(house.service.store, house.service.config.folder, path, lambda _: None)
+    backup.back_up(house.service.store, house.service.config.folder, path)
     whole = path.read_bytes()
     with tarfile.open(path) as tar:
         member = next(m for m in tar.getmembers() if m.name.startswith("objects/"))
@@ -259,7 +257,6 @@ def test_a_damaged_back_up_is_refused(make_house, tmp_path):
                 tmp_path / name,
                 tmp_path / f"{name}-folder",
                 connect(f"sqlite:///{tmp_path}/{name}.sqlite"),
-                lambda _: None,
             )
 
 
@@ -432,7 +429,7 @@ def test_exports_name_what_they_hold(make_house, tmp_path):
             == 201
         )
     with house.service.store.read() as connection:
-        told = export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)
+        told = export_decided(connection, house.service.files, tmp_path / "out")
     assert told == {"scans": 2, "images": 2, "annotations": 1, "out": str(tmp_path / "out")}
     found = json.loads((tmp_path / "out" / "annotations.json").read_text())
     marked = {a["image_id"] for a in found["annotations"]}
@@ -476,12 +473,7 @@ def test_a_box_that_a_reader_drew_is_kept_signed_and_exported(make_house, tmp_pa
     assert reader.get(f"/v1/scans/{scan}").json()["decisions"][0]["drawn"] == reading["drawn"]
     assert house.person("supervisor").get("/v1/audit/verify").json()["wrong"] == []
     with house.service.store.read() as connection:
-        assert (
-            export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)[
-                "annotations"
-            ]
-            == 1
-        )
+        assert export_decided(connection, house.service.files, tmp_path / "out")["annotations"] == 1
     (image,) = read_coco(tmp_path / "out" / "annotations.json")
     assert image.annotations[0].box_xyxy == tuple(box)
 
@@ -499,7 +491,7 @@ def test_the_other_view_of_a_suspect_scan_is_no_negative(make_house, tmp_path):
         json={"value": "suspect", "reason": "dense block", "parts": [0]},
     )
     with house.service.store.read() as connection:
-        told = export_decided(connection, house.service.files, tmp_path / "out", lambda _: None)
+        told = export_decided(connection, house.service.files, tmp_path / "out")
     assert (told["images"], told["annotations"]) == (1, 1)
 
 
@@ -532,13 +524,11 @@ def test_a_restored_service_screens_with_the_model_that_was_added(make_house, tm
     ]
     assert admin.post("/v1/models", files=files).status_code == 201
     admin.post(f"/v1/models/{identity}/activate")
-    backup.back_up(
-        house.service.store, house.service.config.folder, tmp_path / "b.tar", lambda _: None
-    )
+    backup.back_up(house.service.store, house.service.config.folder, tmp_path / "b.tar")
     house.service.stop()
     engine = connect(f"sqlite:///{tmp_path}/new/store.sqlite")
     (tmp_path / "new").mkdir()
-    assert backup.restore(tmp_path / "b.tar", tmp_path / "new", engine, lambda _: None)["lost"] == 0
+    assert backup.restore(tmp_path / "b.tar", tmp_path / "new", engine)["lost"] == 0
     engine.dispose()
     again = make_house(folder=tmp_path / "new")
     active, _ = again.service.dispatcher.serving()

@@ -39,10 +39,6 @@ RECIPE = Recipe(
 )
 
 
-def quiet(_):
-    pass
-
-
 def hashes(folder):
     return {
         p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
@@ -54,7 +50,7 @@ def hashes(folder):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("simulated") / "set"
-    simulate(RECIPE, out, report=quiet)
+    simulate(RECIPE, out)
     return out
 
 
@@ -63,18 +59,18 @@ def test_two_workers_write_the_same_bytes_as_one(made, tmp_path, monkeypatch):
     monkeypatch.delenv(
         "OMP_NUM_THREADS", raising=False
     )  # like a user's shell: matrix libraries take all cores by default
-    simulate(RECIPE, tmp_path / "two", workers=2, report=quiet)
+    simulate(RECIPE, tmp_path / "two", workers=2)
     assert hashes(made) == hashes(tmp_path / "two")
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path):
+def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path, said):
     out = tmp_path / "killed"
-    simulate(dataclasses.replace(RECIPE, count=4), out, report=quiet)
+    simulate(dataclasses.replace(RECIPE, count=4), out)
     (out / "scans" / "00001.json").unlink()  # as if killed before the end
     (out / "raw" / "00001a_below.tif").write_bytes(b"half")
-    said = []
-    simulate(RECIPE, out, report=said.append)
+    said.clear()
+    simulate(RECIPE, out)
     assert "1 of 4 scenes" in said[0]
     assert said[1].startswith("4 of 4 scenes, ")
     ours, theirs = hashes(out), hashes(made)
@@ -83,10 +79,10 @@ def test_a_killed_run_goes_on_and_ends_the_same(made, tmp_path):
 
 def test_a_folder_holds_one_recipe(made, tmp_path):
     with pytest.raises(DataError, match=r"seed.*3.*4"):
-        simulate(dataclasses.replace(RECIPE, seed=4), made, report=quiet)
+        simulate(dataclasses.replace(RECIPE, seed=4), made)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="not empty"):
-        simulate(RECIPE, tmp_path, report=quiet)
+        simulate(RECIPE, tmp_path)
 
 
 def test_presets_load_and_deei_is_that_of_the_paper():
@@ -139,7 +135,7 @@ def test_prohibited_items_lie_in_both_scans_and_change_nothing_else(tmp_path):
     found = [thing for thing in scenes[0].things if thing.role == "prohibited"]
     assert {thing.name for thing in found} <= {"pistol", "wrench"}
     assert all(Family(*thing.about["family"].split("/")[:2], 0).part for thing in found)
-    simulate(recipe, tmp_path / "set", report=quiet)
+    simulate(recipe, tmp_path / "set")
     truth = [json.loads(path.read_text()) for path in (tmp_path / "set" / "truth").glob("*.json")]
     entries = [entry for one in truth for entry in one["annotations"]]
     assert {entry["role"] for entry in entries} >= {"prohibited", "device", "item"}
@@ -259,22 +255,19 @@ def test_a_missing_file_is_made_again_and_a_torn_record_is_named(made, tmp_path)
     out = tmp_path / "copy"
     shutil.copytree(made, out)
     (out / "raw" / "00002b_side.tif").unlink()
-    simulate(RECIPE, out, report=quiet)
+    simulate(RECIPE, out)
     assert hashes(out) == hashes(made)
     with pytest.raises(DataError, match="8 scans"):
-        simulate(dataclasses.replace(RECIPE, count=2), out, report=quiet)
+        simulate(dataclasses.replace(RECIPE, count=2), out)
     (out / "scans" / "00001.json").write_text("{")
     with pytest.raises(DataError, match=r"00001\.json"):
-        simulate(RECIPE, out, report=quiet)
+        simulate(RECIPE, out)
 
 
-def test_a_mesh_that_fits_nowhere_is_told(tmp_path):
+def test_a_mesh_that_fits_nowhere_is_told(tmp_path, said):
     write_stl(tmp_path / "big.stl", box((300, 300, 300)))
-    said = []
     recipe = dataclasses.replace(RECIPE, count=1)
-    summary = simulate(
-        recipe, tmp_path / "set", insert=Import(str(tmp_path / "big.stl")), report=said.append
-    )
+    summary = simulate(recipe, tmp_path / "set", insert=Import(str(tmp_path / "big.stl")))
     assert summary["no_place_found"] == 1
     assert "no place was found" in said[-1]
 
@@ -301,14 +294,14 @@ def test_a_baseline_on_statistics_sees_a_short_cut():
 
 
 def test_compass_layout(made, tmp_path):
-    assert compass.export(made, tmp_path, quiet) == 16
+    assert compass.export(made, tmp_path) == 16
     rows = (tmp_path / "meta.txt").read_text().splitlines()
     assert len(rows) == 17
     name = rows[1].split("\t")[0]
     for folder in compass.FOLDERS:
         assert (tmp_path / folder / f"{name}.png").is_file()
     with pytest.raises(DataError, match="bagscan simulate"):
-        compass.export(tmp_path, tmp_path, quiet)
+        compass.export(tmp_path, tmp_path)
 
 
 # --- a user's own files
@@ -362,9 +355,7 @@ def test_a_mesh_in_metres_or_inches_is_refused_by_its_size(tmp_path, size_mm):
 def test_a_mesh_takes_the_place_of_every_anomaly(tmp_path):
     write_stl(tmp_path / "bar.stl", box((6, 3, 2)))
     recipe = dataclasses.replace(RECIPE, count=2)
-    simulate(
-        recipe, tmp_path / "set", insert=Import(str(tmp_path / "bar.stl"), "lead"), report=quiet
-    )
+    simulate(recipe, tmp_path / "set", insert=Import(str(tmp_path / "bar.stl"), "lead"))
     hidden = [r["anomaly"]["materials"] for r in read_scans(tmp_path / "set") if "anomaly" in r]
     assert hidden
     assert all(materials == ["lead"] for materials in hidden)

@@ -89,7 +89,7 @@ def test_records_tell_the_group(tmp_path):
         devices=("phone",),
         items=(0, 1),
     )
-    simulate(recipe, tmp_path / "lab", report=lambda _: None)
+    simulate(recipe, tmp_path / "lab")
     records = simulated.load(tmp_path / "lab", items=True).records
     by_part = {
         part: {r.about.piece for r in records if r.part == part} for part in ("train", "test")

@@ -20,7 +20,6 @@ from bagscan.training import adapt as adapting
 from bagscan.training.adapt import _alarm_share, _estimate, _set_statistics, _statistics, adapt
 from bagscan.training.agreement import agreement
 
-SILENT = lambda _: None  # noqa: E731
 CATEGORIES = ("powder", "phone", "pistol", "cable")
 
 
@@ -77,7 +76,7 @@ def test_statistics_mix_as_those_of_two_samples_do():
 
 def test_estimating_leaves_the_detector_as_it_was(detector):
     before = _statistics(detector.network)
-    target = _estimate(detector, [view(k) for k in range(3)], SILENT)
+    target = _estimate(detector, [view(k) for k in range(3)])
     after = _statistics(detector.network)
     assert all(torch.equal(a[0], b[0]) for a, b in zip(before, after, strict=True))
     assert not all(torch.allclose(a[0], b[0]) for a, b in zip(before, target, strict=True))
@@ -96,7 +95,7 @@ def test_an_adapted_model_has_other_statistics_and_the_same_weights(
     model, archive, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
-    result = adapt(model, [archive], tmp_path / "out", report=SILENT)
+    result = adapt(model, [archive], tmp_path / "out")
     assert (result.scans, result.checked) == (19, 5)
     before, after = Detector.load(model), Detector.load(tmp_path / "out")
     assert after.about["adapted"]["from"] == before.id
@@ -110,7 +109,7 @@ def test_an_adapted_model_has_other_statistics_and_the_same_weights(
 def test_a_model_that_gets_no_better_is_not_written(model, archive, tmp_path, monkeypatch):
     monkeypatch.setattr(adapting, "MIN_GAIN", 2.0)
     with pytest.raises(DataError):
-        adapt(model, [archive], tmp_path / "out", report=SILENT)
+        adapt(model, [archive], tmp_path / "out")
     run = CliRunner().invoke(app, ["adapt", str(model), str(archive), "--out", str(tmp_path / "a")])
     assert isinstance(run.exception, DataError)
     assert not list(tmp_path.iterdir())
@@ -121,18 +120,18 @@ def test_more_false_alarms_are_refused(model, archive, tmp_path, monkeypatch):
     shares = iter([0.1, 0.2, 0.2, 0.1])
     monkeypatch.setattr(adapting, "_alarm_share", lambda *_: next(shares))
     with pytest.raises(DataError):
-        adapt(model, [archive], tmp_path / "out", [archive], report=SILENT)
+        adapt(model, [archive], tmp_path / "out", [archive])
     assert not (tmp_path / "out").exists()
-    result = adapt(model, [archive], tmp_path / "out", [archive], report=SILENT)
+    result = adapt(model, [archive], tmp_path / "out", [archive])
     assert (result.false_alarms_before, result.false_alarms) == (0.2, 0.1)
 
 
 def test_the_share_of_alarms_is_that_of_screening(model, archive):
     screener = Screener.load(model, runtime="torch")
     alarms = [bool(screener.screen(read_scan(path)).findings) for path in archive.iterdir()]
-    assert _alarm_share(model, [archive], SILENT) == pytest.approx(np.mean(alarms))
+    assert _alarm_share(model, [archive]) == pytest.approx(np.mean(alarms))
     with pytest.raises(DataError):
-        _alarm_share(model, [], SILENT)
+        _alarm_share(model, [])
 
 
 def test_benign_scans_are_screened_by_the_command(model, archive, tmp_path, monkeypatch):
@@ -164,5 +163,5 @@ def test_few_or_unreadable_scans_are_an_error(model, archive, tmp_path):
     for k, path in enumerate(sorted(archive.iterdir())):
         (few / path.name).write_bytes(path.read_bytes() if k < 19 else b"no picture")
     with pytest.raises(DataError):
-        adapt(model, [few], tmp_path / "out", report=SILENT)
+        adapt(model, [few], tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError
 from bagscan.training import compute as compute_module
-from bagscan.training.compute import autocast_bf16, compute, device_named, moved
+from bagscan.training.compute import autocast_bf16, compute, device_named, moved, set_up
 from bagscan.training.loop import LoopConfig, learning_rate_at
 
 # A line fitted to points that each process samples: plain gradient descent has a closed form.
@@ -69,7 +69,7 @@ config = LoopConfig(
     validate_every=3,
     checkpoint_every=2,
 )
-run(task, config, out, lambda s: None, lambda t: None)
+run(task, config, out, lambda s: None)
 states = {name: module.state_dict() for name, module in task.modules.items()}
 torch.save({**states, "validated": task.validated}, out / f"rank{compute().rank}.pt")
 """
@@ -195,7 +195,7 @@ def test_batches_go_to_a_device_however_they_are_nested():
     assert (found.labels, found.about[1]["boxes"][1]) == (None, 3)
 
 
-def test_a_device_that_is_not_there_is_refused_with_words(monkeypatch):
+def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="warp"):
         device_named("warp")
     with pytest.raises(ConfigError, match="cuda"):
@@ -204,10 +204,8 @@ def test_a_device_that_is_not_there_is_refused_with_words(monkeypatch):
         assert device_named("auto").type == "cpu"
         with pytest.raises(ConfigError, match="cuda:3"):
             device_named("cuda:3")
-    monkeypatch.setenv("BAGSCAN_DEVICE", "cpu")
-    compute.cache_clear()
+    assert set_up("cpu") is compute()
     assert (compute().device.type, compute().rank, compute().count) == ("cpu", 0, 1)
-    compute.cache_clear()
 
 
 @pytest.mark.parametrize("has", [True, False])

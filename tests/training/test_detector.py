@@ -77,7 +77,7 @@ def test_any_number_of_channels_is_taken(
         f"mean: {[0.8] * len(channels)}, std: {[0.25] * len(channels)}}}"
     )
     experiment = read_experiment(config, [source, taken])
-    train(experiment, tmp_path / "run", lambda _: None)
+    train(experiment, tmp_path / "run")
     weights = load_file(tmp_path / "run" / "regioner.safetensors")
     first = next(w for name, w in weights.items() if w.ndim == 4 and w.shape[1] == len(channels))
     assert first.shape[2] > 1, "the first kernels"
@@ -86,7 +86,7 @@ def test_any_number_of_channels_is_taken(
 def test_what_it_learnt_finds_items_in_a_model(config, tmp_path, simulated_root):
     experiment = read_experiment(config)
     assert isinstance(experiment, DetectionExperiment)
-    train(experiment, tmp_path / "run", lambda _: None)
+    train(experiment, tmp_path / "run")
     joint = tmp_path / "joint.yaml"
     joint.write_text(
         f"""
@@ -119,7 +119,7 @@ loop: {{steps: 2, warmup: 1, validate_every: 2}}
 init_regioner: {tmp_path / "run" / "regioner.safetensors"}
 """
     )
-    best = train(read_experiment(joint), tmp_path / "model_run", lambda _: None)
+    best = train(read_experiment(joint), tmp_path / "model_run")
     assert np.isfinite(best["monitor"])
     model = Model.load(tmp_path / "model_run" / "model")
     kept = load_file(tmp_path / "run" / "regioner.safetensors")
@@ -139,7 +139,6 @@ def test_a_superpixel_regioner_detects_nothing(config, tmp_path):
         train(
             read_experiment(config, ["regioner={name: ssn, width: 4}"]),
             tmp_path / "run",
-            lambda _: None,
         )
 
 
@@ -192,7 +191,7 @@ def test_a_model_loads_without_the_weights_that_its_parts_started_from(
 @pytest.mark.parametrize("name", ["mask_rcnn", "faster_rcnn"])
 def test_whole_items_are_trained_calibrated_and_screened(config, tmp_path, simulated_root, name):
     """Strategy 1 of paper A: a detector's items, with one verdict for each."""
-    train(read_experiment(config, [f"regioner.name={name}"]), tmp_path / "found", lambda _: None)
+    train(read_experiment(config, [f"regioner.name={name}"]), tmp_path / "found")
     small = {
         "data.sources": f"[{{format: simulated, root: {simulated_root}, images: raw, "
         "views: both, items: true}]",

@@ -35,8 +35,6 @@ from bagscan.training.prohibited_places import ProhibitedPlaces
 from bagscan.training.seen_maps import load_scene_maps
 from bagscan.training.whole_bags import build_pixel_batch, select_rows
 
-SILENT = lambda _: None  # noqa: E731
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -51,8 +49,8 @@ def made(tmp_path_factory):
         items=(1, 2),
         more_devices=0.0,
     )
-    simulate(recipe, root, report=SILENT)
-    packed_scenes((str(root),), 1, SILENT)
+    simulate(recipe, root)
+    packed_scenes((str(root),), 1)
     return root
 
 
@@ -81,12 +79,12 @@ def trained(config, tmp_path_factory):
         "loop.ema=0.9",
         "loop.warmup=10",
     ]
-    train(read_experiment(config, longer), out, SILENT)
+    train(read_experiment(config, longer), out)
     return out
 
 
 def test_packed_scenes_hold_what_the_set_holds(made):
-    scenes, categories = packed_scenes((str(made),), 1, SILENT)
+    scenes, categories = packed_scenes((str(made),), 1)
     assert categories[: len(KINDS)] == KINDS
     assert categories[len(KINDS) : len(KINDS) + 2] == ("bottle", "phone")
     assert {s.about["part"] for part in scenes.values() for s in part} == {"train", "val"}
@@ -103,7 +101,7 @@ def test_packed_scenes_hold_what_the_set_holds(made):
 
 def test_a_set_is_packed_once_and_named_alike(made):
     before = {p: p.stat().st_mtime_ns for p in (made / "packed").glob("*.npy")}
-    packed_scenes((str(made),), 1, SILENT)
+    packed_scenes((str(made),), 1)
     assert before == {p: p.stat().st_mtime_ns for p in (made / "packed").glob("*.npy")}
     assert packed_categories(made) == tuple(
         json.loads((made / "packed" / "categories.json").read_text())
@@ -118,9 +116,9 @@ def test_sets_of_other_categories_are_refused(made, tmp_path):
     for path in (made / "packed").glob("0*"):
         (other / "packed" / path.name).symlink_to(path)
     with pytest.raises(ConfigError):
-        packed_scenes((str(made), str(other)), 1, SILENT)
+        packed_scenes((str(made), str(other)), 1)
     with pytest.raises(DataError):
-        packed_scenes((str(tmp_path / "nothing"),), 1, SILENT)
+        packed_scenes((str(tmp_path / "nothing"),), 1)
 
 
 def test_what_changed_beside_the_anomaly_is_ignored_and_devices_of_one_class_touch():
@@ -136,17 +134,19 @@ def test_what_changed_beside_the_anomaly_is_ignored_and_devices_of_one_class_tou
     assert target.contact[0, 0, 3].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
 
 
-def test_a_run_goes_on_after_a_kill_and_with_more_steps_from_before_the_cooldown(config, tmp_path):
+def test_a_run_goes_on_after_a_kill_and_with_more_steps_from_before_the_cooldown(
+    config, tmp_path, said
+):
     rates = [
         learning_rate_at(i, LoopConfig(steps=10, warmup=2, cooldown=4, learning_rate=1.0))
         for i in range(10)
     ]
     assert rates == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25])
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(read_experiment(config, ["loop.steps=6"]), whole, SILENT)
-    train(read_experiment(config), parts, SILENT)  # cools down from step 2 on
-    said = []
-    train(read_experiment(config, ["loop.steps=6"]), parts, said.append)
+    train(read_experiment(config, ["loop.steps=6"]), whole)
+    train(read_experiment(config), parts)  # cools down from step 2 on
+    said.clear()
+    train(read_experiment(config, ["loop.steps=6"]), parts)
     assert any("resuming at step 2 of 6" in line for line in said)
     steps = [
         [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -188,11 +188,11 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
     folder = trained / "model"
     with pytest.raises(ModelError):
         Screener.load(folder)
-    calibrate_detector(read_experiment(config).sets, folder, 0.25, SILENT)
+    calibrate_detector(read_experiment(config).sets, folder, 0.25)
     usable = load_model(folder, "torch")
     assert usable.operating_point.chosen_on_split == "val"
     assert usable.operating_point.expected_fpr <= 0.35
-    bags = score_dataset(made, usable, "val", report=SILENT)
+    bags = score_dataset(made, usable, "val")
     told = measure(bags, usable.thresholds)
     assert told["bag_fp"] == pytest.approx(usable.operating_point.expected_fpr)
     assert 0 <= told["on_the_anomaly"] <= told["bag_tp"] <= 1
@@ -241,12 +241,12 @@ def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
 def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp_path):
     settings = ["images=colour", "training.displays=0.5", "loop.steps=3"]
     experiment = read_experiment(config, settings)
-    train(experiment, tmp_path, SILENT)
+    train(experiment, tmp_path)
     detector = Detector.load(tmp_path / "model")
     assert (detector.images, detector.network.config.channels) == ("colour", 3)
     usable = load_model(tmp_path / "model", "torch")
     assert usable.config.input.channels == ("red", "green", "blue")
-    assert len(score_dataset(made, usable, "val", 2, SILENT)) == 4
+    assert len(score_dataset(made, usable, "val", 2)) == 4
     with pytest.raises(ConfigError):
         read_experiment(config, ["images=grey"])
 
@@ -263,14 +263,14 @@ def test_a_training_begins_with_a_trained_detectors_weights_of_the_same_or_other
         "loop.ema=0.0",
         f"start={trained}/model",
     ]
-    train(read_experiment(config, still), tmp_path / "raw", SILENT)
+    train(read_experiment(config, still), tmp_path / "raw")
     after = Detector.load(tmp_path / "raw" / "model").network.state_dict()
     assert all(
         torch.allclose(value, after[name], atol=1e-6)
         for name, value in before.items()
         if name.endswith("weight")
     )
-    train(read_experiment(config, [*still, "images=colour"]), tmp_path / "colour", SILENT)
+    train(read_experiment(config, [*still, "images=colour"]), tmp_path / "colour")
     colour = Detector.load(tmp_path / "colour" / "model").network.state_dict()
     differ = [name for name, value in before.items() if value.shape != colour[name].shape]
     assert len(differ) == 1
@@ -279,11 +279,11 @@ def test_a_training_begins_with_a_trained_detectors_weights_of_the_same_or_other
         before[differ[0]].sum((1, 2, 3)), rel=0.02, abs=1e-3
     ), "as much of a grey picture as before"
     with pytest.raises(ConfigError, match="start"):
-        train(read_experiment(config, [*still, "network.width=24"]), tmp_path / "other", SILENT)
+        train(read_experiment(config, [*still, "network.width=24"]), tmp_path / "other")
 
 
 def test_read_packed_gives_parts_apart(made):
-    packed_scenes((str(made),), 1, SILENT)
+    packed_scenes((str(made),), 1)
     parts = {part: {s.id for s in read_packed(made, (part,))} for part in ("train", "val", "test")}
     assert parts["train"]
     assert not parts["train"] & parts["val"]
@@ -304,12 +304,12 @@ def armed(tmp_path_factory):
         prohibited=(3, 3),
         prohibited_classes=("wrench", "pistol"),
     )
-    simulate(recipe, root, report=SILENT)
+    simulate(recipe, root)
     return root
 
 
 def test_places_of_prohibited_items_lie_on_them_and_classes_are_equally_frequent(armed):
-    scenes, categories = packed_scenes((str(armed),), 1, SILENT)
+    scenes, categories = packed_scenes((str(armed),), 1)
     first = len(KINDS) + 1
     assert categories[first - 1 : first + 2] == ("phone", "pistol", "wrench")
     views = [view for part in scenes.values() for scene in part for view in scene.views]
@@ -358,7 +358,7 @@ def test_a_training_with_prohibited_items_begins_with_categories_of_the_same_nam
         "loop.weight_decay=0.0",
         "loop.ema=0.0",
     ]
-    best = train(read_experiment(config, settings), tmp_path, SILENT)
+    best = train(read_experiment(config, settings), tmp_path)
     assert best["monitor"] == pytest.approx((best["devices"] + best["prohibited"]) / 2)
     before, after = Detector.load(trained / "model"), Detector.load(tmp_path / "model")
     assert after.prohibited == 2
@@ -384,7 +384,7 @@ def together(made, trained, tmp_path_factory):
         "loop: {steps: 6, warmup: 1, validate_every: 3, checkpoint_every: 3, ema: 0.5}\n"
     )
     out = path.parent / "run"
-    best = train(read_experiment(path), out, SILENT)
+    best = train(read_experiment(path), out)
     return path, out, best
 
 
@@ -405,7 +405,7 @@ def test_maps_that_were_seen_are_what_the_detector_shows(together, trained, made
     _, out, _ = together
     detector = Detector.load(trained / "model")
     scene = next(s for s in read_packed(made, ("train",)) if s.views[0].host >= 0)
-    (seen,) = load_scene_maps(detector, [scene], out / "seen" / detector.id, SILENT)
+    (seen,) = load_scene_maps(detector, [scene], out / "seen" / detector.id)
     for anomalous in (False, True):
         for view, shown in zip(scene.views, seen.scans(anomalous), strict=True):
             features, counts = whole_view(view, anomalous)
@@ -422,7 +422,7 @@ def test_maps_that_were_seen_are_what_the_detector_shows(together, trained, made
 @pytest.mark.slow
 def test_bags_are_shown_as_they_are_cut(together):
     path, out, _ = together
-    task, _ = read_experiment(path).prepare(out, SILENT)
+    task, _ = read_experiment(path).prepare(out)
     batch = task.batch(np.random.default_rng(3))
     n = len(batch.merged) // 2
     assert n == 4, "two bags, each without and with its anomaly"
@@ -454,7 +454,7 @@ def whole_bags(made, together):
 
 @pytest.mark.slow
 def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_path):
-    assert 0 <= train(whole_bags, tmp_path, SILENT)["monitor"] <= 1
+    assert 0 <= train(whole_bags, tmp_path)["monitor"] <= 1
     before, after = (
         Detector.load(together[1] / "model").network.state_dict(),
         Detector.load(tmp_path / "model").network.state_dict(),
@@ -472,12 +472,12 @@ def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_p
             if name.startswith(part) and name.endswith("weight")
         ), part
     with pytest.raises(ConfigError):  # it examines views one at a time
-        replace(whole_bags, start=str(trained / "model")).prepare(tmp_path / "other", SILENT)
+        replace(whole_bags, start=str(trained / "model")).prepare(tmp_path / "other")
 
 
 @pytest.mark.slow
 def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_path):
-    of_maps, _ = read_experiment(together[0]).prepare(together[1], SILENT)
+    of_maps, _ = read_experiment(together[0]).prepare(together[1])
     of_maps.network.load_state_dict(
         {
             k.removeprefix("two_views."): v
@@ -485,7 +485,7 @@ def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_p
             if k.startswith("two_views.")
         }
     )
-    of_pixels, _ = whole_bags.prepare(tmp_path, SILENT)
+    of_pixels, _ = whole_bags.prepare(tmp_path)
     assert of_pixels.validate() == pytest.approx(
         of_maps.validate(), abs=0.1
     )  # maps in 16 bits, of views with more padding
@@ -493,7 +493,7 @@ def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_p
 
 @pytest.mark.slow
 def test_rows_of_whole_bags_lie_on_the_same_lines(whole_bags, tmp_path):
-    task, _ = whole_bags.prepare(tmp_path, SILENT)
+    task, _ = whole_bags.prepare(tmp_path)
     batch = task.batch(np.random.default_rng(3))
     n = len(batch.bags.truth) // 2
     assert n == 4, "two bags, each without and with its anomaly"

@@ -139,7 +139,6 @@ def test_what_needs_the_accelerator_is_drawn_in_the_process_that_trains(
         LoopConfig(steps=2, validate_every=2),
         tmp_path,
         lambda scores: None,
-        lambda text: None,
     )
     assert (drawn_by == {os.getpid()}) is not apart
 

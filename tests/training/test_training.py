@@ -1,6 +1,7 @@
 """Training resumes to the same weights, learns learnable data, and refuses bad settings."""
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 
 from bagscan.cli.terminal import PRESETS
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
+from bagscan.core.messages import attached
 from bagscan.datasets import simulated
 from bagscan.datasets.config import DataConfig, load_records
 from bagscan.datasets.splits import make_split, read_split, write_split
@@ -56,18 +58,19 @@ def test_killed_and_resumed_gives_the_same_weights(
 ):
     """For any number of loader processes."""
     settings = [f"training.mode={mode}"]
-    train(read_experiment(tiny_config, settings), tmp_path / "whole", lambda _: None)
+    train(read_experiment(tiny_config, settings), tmp_path / "whole")
 
-    def kill(text: str) -> None:
-        if text.startswith("step 3/"):
-            raise Killed
+    class Kill(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("step 3/"):
+                raise Killed
 
     monkeypatch.setenv("BAGSCAN_LOADERS", loaders)
-    with pytest.raises(Killed):
-        train(read_experiment(tiny_config, settings), tmp_path / "cut", kill)
+    with attached(Kill()), pytest.raises(Killed):
+        train(read_experiment(tiny_config, settings), tmp_path / "cut")
     with (tmp_path / "cut" / "log.jsonl").open("a") as log:
         log.write('{"step": 1')  # truncated, as a full disk leaves it
-    train(read_experiment(tiny_config, settings), tmp_path / "cut", lambda _: None)
+    train(read_experiment(tiny_config, settings), tmp_path / "cut")
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert whole.keys() == cut.keys()
     assert all(torch.equal(whole[k], cut[k]) for k in whole)
@@ -82,9 +85,11 @@ def test_killed_and_resumed_gives_the_same_weights(
 TRAIN = """
 import sys
 from pathlib import Path
+from bagscan.core.messages import show_messages
 from bagscan.training.experiment import read_experiment, train
+show_messages()
 experiment = read_experiment(Path(sys.argv[1]), ["loop.steps=40"])
-train(experiment, Path(sys.argv[2]), lambda text: print(text, flush=True))
+train(experiment, Path(sys.argv[2]))
 """
 
 
@@ -93,7 +98,7 @@ def test_kill_9_ten_times_and_resumed_gives_the_same_weights(tiny_config, tmp_pa
     def start(out):
         return subprocess.Popen(
             [sys.executable, "-c", TRAIN, str(tiny_config), str(out)],
-            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
@@ -103,7 +108,7 @@ def test_kill_9_ten_times_and_resumed_gives_the_same_weights(tiny_config, tmp_pa
     kills, rng = 0, np.random.default_rng(0)
     while kills < 10:
         process, lines = start(tmp_path / "cut"), int(rng.integers(1, 4))
-        for line in process.stdout:  # killed a little later
+        for line in process.stderr:  # killed a little later
             lines -= line.startswith("step")
             if lines == 0:
                 break
@@ -127,15 +132,13 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(tiny_config, tmp_path, mon
             raise OSError(28, "No space left on device")
         real(tensors, path, **more)
 
-    train(read_experiment(tiny_config), tmp_path / "whole", lambda _: None)
+    train(read_experiment(tiny_config), tmp_path / "whole")
     with monkeypatch.context() as patched:
         patched.setattr(checkpoint, "save_file", fills_up)
         with pytest.raises(OSError, match="No space left"):
-            train(read_experiment(tiny_config), tmp_path / "full", lambda _: None)
+            train(read_experiment(tiny_config), tmp_path / "full")
     assert len(saves) == 2
-    train(
-        read_experiment(tiny_config), tmp_path / "full", lambda _: None
-    )  # from the previous checkpoint
+    train(read_experiment(tiny_config), tmp_path / "full")  # from the previous checkpoint
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "full")
     assert all(torch.equal(one[k], other[k]) for k in one)
 
@@ -145,9 +148,7 @@ def test_joint_training_moves_the_regioner_and_two_stage_does_not(tiny_config, t
     for mode, moves in (("joint", True), ("separate", True), ("two_stage", False)):
         torch.manual_seed(0)
         before = Model(read_experiment(tiny_config).model).regioner.state_dict()
-        train(
-            read_experiment(tiny_config, [f"training.mode={mode}"]), tmp_path / mode, lambda _: None
-        )
+        train(read_experiment(tiny_config, [f"training.mode={mode}"]), tmp_path / mode)
         after = Model.load(tmp_path / mode / "model").regioner.state_dict()
         assert any(not torch.equal(before[k], after[k]) for k in before) is moves
 
@@ -162,7 +163,6 @@ def test_joint_training_refuses_a_regioner_that_cannot_learn(tiny_config, tmp_pa
         train(
             read_experiment(tiny_config, ["model.regioner={name: slic}"]),
             tmp_path / "a",
-            lambda _: None,
         )
 
 
@@ -171,7 +171,6 @@ def test_held_out_scanner_must_exist(tiny_config, tmp_path):
         train(
             read_experiment(tiny_config, ["data.leave_out_scanner=x"]),
             tmp_path / "a",
-            lambda _: None,
         )
 
 
@@ -199,16 +198,16 @@ def test_every_configuration_loads_and_its_parts_run_tiny(path, tiny_config, tmp
             "loop.steps=2",
         ],
     )
-    best = train(tiny, tmp_path / "run", lambda _: None)
+    best = train(tiny, tmp_path / "run")
     assert np.isfinite(best["monitor"])
 
 
 def test_torn_checkpoint_says_what_to_do(tiny_config, tmp_path):
-    train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
+    train(read_experiment(tiny_config), tmp_path / "a")
     path = tmp_path / "a" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ModelError, match="delete it"):
-        train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
+        train(read_experiment(tiny_config), tmp_path / "a")
 
 
 def test_learning_rate_rises_then_falls_to_nothing():
@@ -260,9 +259,7 @@ def test_separate_training_keeps_the_classification_from_the_regioner(tiny_confi
             )
             torch.manual_seed(0)
             model = Model(experiment.model)
-            samples = load_samples(
-                load_records(experiment.data, lambda _: None)[:6], model, lambda _: None
-            )
+            samples = load_samples(load_records(experiment.data)[:6], model)
             task = JointTask(model, samples, samples, experiment.training)
             torch.manual_seed(0)
             task.loss(task.batch(np.random.default_rng(1)))[0].backward()
@@ -273,35 +270,34 @@ def test_separate_training_keeps_the_classification_from_the_regioner(tiny_confi
     assert not torch.allclose(grads["joint", 1.0], grads["joint", 5.0])
 
 
-def test_a_run_that_stopped_early_stays_stopped(tiny_config, tmp_path):
+def test_a_run_that_stopped_early_stays_stopped(tiny_config, tmp_path, said):
     settings = [
         "loop.patience=1",
         "loop.steps=30",
         "loop.learning_rate=1e-9",
         "loop.validate_every=3",
     ]
-    said: list[str] = []
-    train(read_experiment(tiny_config, settings), tmp_path / "a", said.append)
+    train(read_experiment(tiny_config, settings), tmp_path / "a")
     assert any("stopped early" in line for line in said)
     before = (tmp_path / "a" / "log.jsonl").read_text()
-    train(read_experiment(tiny_config, settings), tmp_path / "a", said.append)
+    train(read_experiment(tiny_config, settings), tmp_path / "a")
     assert (tmp_path / "a" / "log.jsonl").read_text() == before
 
 
 def test_a_run_is_not_resumed_with_other_settings(tiny_config, tmp_path):
-    train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
+    train(read_experiment(tiny_config), tmp_path / "a")
     kept = (tmp_path / "a" / "config.yaml").read_text()
     with pytest.raises(ConfigError, match=r"loop\.seed.*0.*9"):
-        train(read_experiment(tiny_config, ["loop.seed=9"]), tmp_path / "a", lambda _: None)
+        train(read_experiment(tiny_config, ["loop.seed=9"]), tmp_path / "a")
     assert (tmp_path / "a" / "config.yaml").read_text() == kept
     train(
-        read_experiment(tiny_config, ["loop.steps=7"]), tmp_path / "a", lambda _: None
+        read_experiment(tiny_config, ["loop.steps=7"]), tmp_path / "a"
     )  # a longer run is not another run
 
 
 def test_a_run_is_not_resumed_on_another_split(tiny_config, tmp_path):
     """Training scans of the first split could be test scans of the second, unnoticed."""
-    records = load_records(read_experiment(tiny_config).data, lambda _: None)
+    records = load_records(read_experiment(tiny_config).data)
     for seed in (1, 2):
         write_split(
             tmp_path / f"{seed}.json",
@@ -310,7 +306,6 @@ def test_a_run_is_not_resumed_on_another_split(tiny_config, tmp_path):
     train(
         read_experiment(tiny_config, [f"data.split={tmp_path}/1.json"]),
         tmp_path / "a",
-        lambda _: None,
     )
     assert read_split(tmp_path / "a" / "split.json") == read_split(tmp_path / "1.json"), (
         "kept with the run"
@@ -319,13 +314,11 @@ def test_a_run_is_not_resumed_on_another_split(tiny_config, tmp_path):
         train(
             read_experiment(tiny_config, [f"data.split={tmp_path}/2.json"]),
             tmp_path / "a",
-            lambda _: None,
         )
     (tmp_path / "1.json").rename(tmp_path / "moved.json")
     train(
         read_experiment(tiny_config, [f"data.split={tmp_path}/moved.json", "loop.steps=7"]),
         tmp_path / "a",
-        lambda _: None,
     )
 
 
@@ -343,14 +336,13 @@ def test_items_of_a_split_of_one_s_own_are_not_judged_as_whole_views():
 
 
 def test_training_starts_from_the_weights_that_init_names(tiny_config, tmp_path):
-    train(read_experiment(tiny_config, ["loop.seed=5"]), tmp_path / "start", lambda _: None)
+    train(read_experiment(tiny_config, ["loop.seed=5"]), tmp_path / "start")
     still = ["loop.learning_rate=1e-12", "loop.weight_decay=0.0", "loop.steps=1"]
     train(
         read_experiment(tiny_config, [*still, f"init={tmp_path}/start/model"]),
         tmp_path / "from",
-        lambda _: None,
     )
-    train(read_experiment(tiny_config, still), tmp_path / "scratch", lambda _: None)
+    train(read_experiment(tiny_config, still), tmp_path / "scratch")
     start, begun, scratch = (
         Model.load(tmp_path / name / "model").state_dict() for name in ("start", "from", "scratch")
     )
@@ -360,20 +352,19 @@ def test_training_starts_from_the_weights_that_init_names(tiny_config, tmp_path)
     assert not any(torch.allclose(start[name], scratch[name], atol=1e-3) for name in trained)
 
 
-def test_a_changed_or_new_scan_is_not_taken(tiny_config, tmp_path, yolo_root, monkeypatch):
+def test_a_changed_or_new_scan_is_not_taken(tiny_config, tmp_path, yolo_root, monkeypatch, said):
     import shutil
 
     own = tmp_path / "data"
     shutil.copytree(yolo_root, own)
     monkeypatch.setenv("BAGSCAN_DATA", str(own))
-    train(read_experiment(tiny_config), tmp_path / "a", lambda _: None)
+    train(read_experiment(tiny_config), tmp_path / "a")
     (tmp_path / "a" / "checkpoint.safetensors").unlink()
     split = json.loads((tmp_path / "a" / "split.json").read_text())
     changed, other = split["parts"]["train"][:2]
     shutil.copy(own / "images" / f"{other}.png", own / "images" / f"{changed}.png")
     shutil.copy(own / "images" / f"{other}.png", own / "images" / "9new.png")
-    said: list[str] = []
-    train(read_experiment(tiny_config), tmp_path / "a", said.append)
+    train(read_experiment(tiny_config), tmp_path / "a")
     assert any(f"{changed}.png: changed since the split was made" in line for line in said)
     assert any("1 scans that were added" in line for line in said)
 
@@ -393,11 +384,11 @@ def test_checkpoints_are_written_by_the_clock_too(tiny_config, tmp_path, monkeyp
         ),
     )
     rare = ["loop.steps=4", "loop.checkpoint_every=100"]
-    train(read_experiment(tiny_config, rare), tmp_path / "a", lambda _: None)
+    train(read_experiment(tiny_config, rare), tmp_path / "a")
     assert saved == [4]
     saved.clear()
     monkeypatch.setattr(loop, "CHECKPOINT_S", 0.0)
-    train(read_experiment(tiny_config, rare), tmp_path / "b", lambda _: None)
+    train(read_experiment(tiny_config, rare), tmp_path / "b")
     assert saved == [1, 2, 3, 4, 4]
 
 
@@ -408,7 +399,6 @@ def test_a_loss_that_is_no_number_stops_with_advice(tiny_config, tmp_path):
                 tiny_config, ["loop.learning_rate=1e30", "loop.clip_norm=1e30", "loop.warmup=0"]
             ),
             tmp_path / "a",
-            lambda _: None,
         )
 
 
@@ -546,7 +536,7 @@ def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_ro
         ["training.augment.threats=1.0", "training.augment.crop_px=96", "training.augment.noise=0"],
     )
     model = Model(experiment.model)
-    samples = load_samples(load_records(experiment.data, lambda _: None), model, lambda _: None)
+    samples = load_samples(load_records(experiment.data), model)
     benign = [s for s in samples if not s.annotations]
     task = JointTask(model, benign, benign, experiment.training)
     pairs = [task.crops.draw(np.random.default_rng(seed)) for seed in range(12)]
@@ -579,7 +569,7 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
         items=(0, 1),
         more_devices=0.0,
     )
-    simulate(recipe, tmp_path / "set", report=lambda _: None)
+    simulate(recipe, tmp_path / "set")
     source = (
         f"{{format: simulated, root: {tmp_path / 'set'}, images: raw, views: both, items: true}}"
     )
@@ -602,8 +592,8 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
         ],
     )
     model = Model(experiment.model)
-    records = load_records(experiment.data, lambda _: None)
-    samples = load_samples([r for r in records if r.part == "train"], model, lambda _: None)
+    records = load_records(experiment.data)
+    samples = load_samples([r for r in records if r.part == "train"], model)
     task = JointTask(model, samples, samples, experiment.training)
     pair = next(
         pair for seed in range(40) if len(pair := task.crops.draw(np.random.default_rng(seed))) == 2
@@ -632,7 +622,6 @@ def test_a_model_that_comes_along_is_evaluated_without_a_trace_in_the_package(
         shipped / "colour",
         "test",
         tmp_path / "record.json",
-        lambda _: None,
         everywhere=True,
     )
     assert record["results"]["per_scan"]["n"] > 0
@@ -648,10 +637,10 @@ def test_training_without_anything_marked_is_refused(tiny_config, tmp_path, yolo
         label.write_text("")
     monkeypatch.setenv("BAGSCAN_DATA", str(copy))
     with pytest.raises(DataError, match="bagscan data check"):
-        train(read_experiment(tiny_config), tmp_path / "run", lambda _: None)
+        train(read_experiment(tiny_config), tmp_path / "run")
 
 
 def test_a_validation_without_a_number_ends_training(tiny_config, tmp_path, monkeypatch):
     monkeypatch.setattr(JointTask, "validate", lambda self: {"monitor": float("nan")})
     with pytest.raises(TrainingError, match="nan"):
-        train(read_experiment(tiny_config), tmp_path / "run", lambda _: None)
+        train(read_experiment(tiny_config), tmp_path / "run")

@@ -23,7 +23,6 @@ from bagscan.training.multi_label import (
 )
 from bagscan.training.one_class import Descriptions
 
-SILENT = lambda _: None  # noqa: E731
 weekly = pytest.mark.weekly
 
 
@@ -125,9 +124,9 @@ def phase_1(tmp_path, simulated_root):
     return path
 
 
-def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
+def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path, said):
     best, model = (
-        train(read_experiment(phase_1), tmp_path / "run", SILENT),
+        train(read_experiment(phase_1), tmp_path / "run"),
         tmp_path / "run" / "model",
     )
     assert {"map", "micro_f1", "train_map", "train_macro_recall"} <= set(best)
@@ -143,8 +142,8 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path):
     assert set(
         json.loads((tmp_path / "results.json").read_text())["results"]["classes"]["ap"]
     ) == set(Model.load(model).scorer.config.classes)
-    said: list[str] = []
-    train(read_experiment(phase_1), tmp_path / "run", said.append)
+    said.clear()
+    train(read_experiment(phase_1), tmp_path / "run")
     assert any("resuming at step 4" in text for text in said)
 
 
@@ -175,7 +174,7 @@ def test_gbad_goes_from_phase_one_to_a_report_by_configuration_alone(
         f"kind: one_class\n{data}init: {tmp_path}/one/model\n"
         f"scorer: {{name: gbad, classes: [Gun, Wrench], mode: {mode}, gate: {gate}}}\n"
     )
-    train(read_experiment(one), tmp_path / "one", SILENT)
+    train(read_experiment(one), tmp_path / "one")
     folder = tmp_path / "two" / "model"
     goes_all_the_way(two, tmp_path / "two", next((simulated_root / "colour").glob("*_below.png")))
     phase_1, gbad = Model.load(tmp_path / "one" / "model"), Model.load(folder)
@@ -203,7 +202,7 @@ def test_every_loss_meets_imbalance_in_its_own_way(phase_1, loss):
 
     experiment = read_experiment(phase_1, [f"training.loss={loss}"])
     model = Model(experiment.model)
-    samples = load_samples(load_records(experiment.data, SILENT), model, SILENT)
+    samples = load_samples(load_records(experiment.data), model)
     task = MultiLabelTask(model, samples, samples, experiment.training)
     assert (float(task.weight.max()) > 1) is (loss == "weighted")
     logits = torch.tensor([[4.0] + [-4.0] * (len(task.classes) - 1)])
@@ -315,10 +314,10 @@ def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
         ONE_CLASS.format(root=simulated_root, scorer="{name: softmax}", init=tiny_model)
     )
     with pytest.raises(ConfigError, match="'softmax'"):
-        train(read_experiment(config), tmp_path / "a", SILENT)
+        train(read_experiment(config), tmp_path / "a")
     config.write_text(ONE_CLASS.format(root=simulated_root, scorer="{name: gaussian}", init="null"))
     with pytest.raises(ConfigError, match="init"):
-        train(read_experiment(config), tmp_path / "b", SILENT)
+        train(read_experiment(config), tmp_path / "b")
     kinds = {
         scan["anomaly"]["kind"]
         for path in (simulated_root / "scans").glob("*.json")
@@ -334,7 +333,6 @@ def test_fitting_says_what_is_wrong(tmp_path, simulated_root, tiny_model):
         train(
             read_experiment(config, [f"training.leave_out=[{', '.join(kinds)}]"]),
             tmp_path / "c",
-            SILENT,
         )
 
 
@@ -346,8 +344,8 @@ def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
 
     experiment = read_experiment(phase_1)
     model = Model(experiment.model).eval()
-    records = load_records(experiment.data, SILENT)[:3]
-    samples = load_samples(records, model, SILENT)
+    records = load_records(experiment.data)[:3]
+    samples = load_samples(records, model)
     assert {s.counts.shape[-2:] for s in samples} == {(64, 64)}
     by_screening = [
         float(model.score_view(model.config.input.working_view(read_scan(r.path).views[0]))[1][0])
@@ -373,7 +371,7 @@ def test_changed_settings_describe_anew(tmp_path, simulated_root):
     for number, settings in enumerate(
         ([], ["model.encoder.reach=2"], ["model.regioner.cell_px=16"]), 1
     ):
-        train(read_experiment(config, settings), tmp_path / "run", SILENT)
+        train(read_experiment(config, settings), tmp_path / "run")
         assert len(list((tmp_path / "run").glob("descriptions_train_*"))) == number
 
 
@@ -387,7 +385,7 @@ def test_half_of_a_batch_can_be_drawn_from_positives(phase_1):
             phase_1, [f"training.balance={balance}", "training.batch_size=32"]
         )
         model = Model(experiment.model)
-        samples = load_samples(load_records(experiment.data, SILENT), model, SILENT)
+        samples = load_samples(load_records(experiment.data), model)
         _, labels = MultiLabelTask(model, samples, samples, experiment.training).batch(
             np.random.default_rng(0)
         )

@@ -6,9 +6,10 @@ Memory grows with the largest directory, not with the archive.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,16 @@ from bagscan.formats.scans import (
     walk,
 )
 
+log = logging.getLogger(__name__)
+
 # A stamp changes with the object; it is empty for local files.
 VIEW = pa.struct([("view_id", pa.string()), ("path", pa.string()), ("stamp", pa.string())])
 SCHEMA = pa.schema([("bag", pa.string()), ("views", pa.list_(VIEW))])
 CHUNK = 4096  # bags per record batch
-Report = Callable[[str], None]
 
 
 def write_index(
-    sources: Sequence[str | Path], path: Path, views: Sequence[str], report: Report = print
+    sources: Sequence[str | Path], path: Path, views: Sequence[str]
 ) -> tuple[int, tuple[str, ...]]:
     """Write the index of all bags in files, directories and object storage, atomically.
 
@@ -51,7 +53,6 @@ def write_index(
         sources: files, directories and URLs.
         path: file of the index.
         views: view names, the endings of file names.
-        report: receives progress messages.
 
     Returns:
         Number of bags, and the views that any bag has.
@@ -75,11 +76,11 @@ def write_index(
                 views_of_bags = ([view["view_id"] for view in bag["views"]] for bag in chunk)
                 known_views = scanner_views_of([known_views, *views_of_bags])
                 if count % (25 * CHUNK) == 0:
-                    report(f"index: {count:,} bags")
+                    log.info(f"index: {count:,} bags")
         if not count:
             raise DataError(no_scans(sources, unknown))
     if unknown:
-        report(describe_unknown_types(unknown))
+        log.info(describe_unknown_types(unknown))
     return count, known_views
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S, MAX_ERRORS = 5.0, 10
 
@@ -14,15 +16,14 @@ class Progress:
 
     Args:
         total: number of bags of the archive.
-        report: receives the messages.
         started: start of the run, from ``time.monotonic``.
 
     Attributes:
         done: number of bags that have a row.
     """
 
-    def __init__(self, total: int, report: Callable[[str], None], started: float) -> None:
-        self.total, self.report, self.started = total, report, started
+    def __init__(self, total: int, started: float) -> None:
+        self.total, self.started = total, started
         self.done, self._screened, self._errors, self._reported_at = 0, 0, 0, started
 
     def known(self, count: int) -> None:
@@ -40,14 +41,14 @@ class Progress:
             self._reported_at = now
             rate = self._screened / (now - self.started)
             left = _duration((self.total - self.done) / rate)
-            self.report(f"{self.done:,} of {self.total:,} bags, {rate:.1f} a second{left}")
+            log.info(f"{self.done:,} of {self.total:,} bags, {rate:.1f} a second{left}")
 
     def _report_error(self, row: dict[str, Any]) -> None:
         self._errors += 1
         if self._errors <= MAX_ERRORS:
             last = self._errors == MAX_ERRORS
             note = "; further errors are in the column error alone" if last else ""
-            self.report(f"REVIEW: {row['path']}: {row['error']}{note}")
+            log.info(f"REVIEW: {row['path']}: {row['error']}{note}")
 
 
 def _duration(seconds: float) -> str:

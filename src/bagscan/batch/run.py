@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,9 +32,10 @@ from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
 
+log = logging.getLogger(__name__)
+
 # Readers of Parquet directories skip names that begin with an underscore.
 INDEX, ABOUT, LEDGER = "_index.arrow", "_batch.json", "_ledger"
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,6 @@ def prepare(
     models: Sequence[Path],
     out: Path,
     config: BatchConfig,
-    report: Report = print,
 ) -> int:
     """Write the index of an archive, or check the index of the run to resume.
 
@@ -83,7 +84,6 @@ def prepare(
         models: model folders; the first that takes a scan's channels screens it.
         out: directory of the results.
         config: settings of the run.
-        report: receives progress messages.
 
     Returns:
         Number of bags in the index.
@@ -112,7 +112,7 @@ def prepare(
             why = f"different {', '.join(differs)}" if differs else "its index was changed"
             raise ConfigError(f"{out} belongs to another run ({why}); give another --out")
         listed_at = time.strftime("%Y-%m-%d %H:%M", time.localtime(index.stat().st_mtime))
-        report(
+        log.info(
             f"the index of {listed_at} lists {known['bags']:,} bags; "
             "newer files are not in it and need another --out"
         )
@@ -120,14 +120,14 @@ def prepare(
     if next(out.glob("part-*.parquet"), None):
         raise ConfigError(f"{out} holds Parquet files but no {ABOUT}; give another --out")
     with _folder(out):
-        count, known_views = write_index(about["sources"], index, config.views, report)
+        count, known_views = write_index(about["sources"], index, config.views)
     about |= {
         "bags": count,
         "scanner_views_of": list(known_views or config.views),
         "index_sha256": index_hash(index),
     }
     atomic_write_text(path, json.dumps(about, indent=1))
-    report(f"index: {count:,} bags; runtime {', '.join(sorted(set(about['runtimes'])))}")
+    log.info(f"index: {count:,} bags; runtime {', '.join(sorted(set(about['runtimes'])))}")
     return count
 
 
@@ -172,7 +172,7 @@ def _refuse_doubles(sources: Sequence[str]) -> None:
 
 
 @contextmanager
-def only_run(out: Path, report: Report = print) -> Iterator[None]:
+def only_run(out: Path) -> Iterator[None]:
     """Lock a directory, from before :func:`prepare` to the end of :func:`screen_archive`.
 
     A second run in the same directory would screen the same bags and delete the ledger. A
@@ -182,7 +182,7 @@ def only_run(out: Path, report: Report = print) -> Iterator[None]:
         DataError: another run holds the lock; ``out`` is a file.
         ConfigError: ``out`` is a URL.
     """
-    with _folder(out), held(out, report):
+    with _folder(out), held(out):
         try:
             yield
         finally:
@@ -202,16 +202,13 @@ class BagPool(Protocol):
         """Stop the workers."""
 
 
-def screen_archive(
-    out: Path, config: BatchConfig, pool: BagPool, report: Report = print, to: str = ""
-) -> dict[str, Any]:
+def screen_archive(out: Path, config: BatchConfig, pool: BagPool, to: str = "") -> dict[str, Any]:
     """Screen every unfinished part of a prepared archive. The pool is stopped at the end.
 
     Args:
         out: directory that :func:`prepare` has filled.
         config: settings of the run.
         pool: screens the bags.
-        report: receives progress messages.
         to: URL of a directory in object storage; every finished part is copied there.
 
     Returns:
@@ -226,14 +223,14 @@ def screen_archive(
     total, started = count_index(out / INDEX), time.monotonic()
     if to:
         claim(to, out / ABOUT)
-    progress = Progress(total, report, started)
+    progress = Progress(total, started)
     finished = sum(
         min(config.part_size, total - first)
         for first in range(0, total, config.part_size)
         if part_path(out, first // config.part_size).is_file()
     )
     if finished:
-        report(f"{finished:,} of {total:,} bags are screened already")
+        log.info(f"{finished:,} of {total:,} bags are screened already")
         progress.known(finished)
     try:
         for number, bags in missing_parts(out, config):

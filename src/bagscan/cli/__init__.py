@@ -23,6 +23,7 @@ from bagscan.cli.service import serve
 from bagscan.cli.store import store_app
 from bagscan.cli.terminal import EXIT_USAGE, say
 from bagscan.core.extras import extra_of, how_to_install, or_make_setup
+from bagscan.core.messages import show_messages
 
 ABOUT = "Find anomalies in X-ray images of bags, down to the sub-component of a device."
 
@@ -74,7 +75,8 @@ def _main(
             "--version", callback=_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
-) -> None: ...
+) -> None:
+    show_messages()
 
 
 def main() -> None:

@@ -124,8 +124,8 @@ def data_convert(
 
     bad: dict[str, str] = {}
     data = use_whole_views(read_data(configuration(config, preset), settings))
-    records = load_records(data, typer.echo, bad)
-    images = convert(records, to, out, typer.echo)
+    records = load_records(data, bad)
+    images = convert(records, to, out)
     for name, reason in bad.items():
         typer.echo(f"left out: {name}: {reason}")
     n_annotations = sum(len(image.annotations) for image in images)

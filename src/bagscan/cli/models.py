@@ -16,7 +16,6 @@ from bagscan.cli.terminal import (
     Preset,
     Settings,
     check_folders,
-    compute_on,
     configuration,
     find_model,
     say,
@@ -40,7 +39,6 @@ def train(
     What to train, and on which data, is set by a configuration file or a preset. If training is
     interrupted, run the same command again to resume.
     """
-    compute_on(device)
     from bagscan.evaluation.meaning import warn_no_better
     from bagscan.training.compute import compute
     from bagscan.training.experiment import read_experiment
@@ -49,7 +47,7 @@ def train(
     config = configuration(config, preset)
     experiment = read_experiment(config, settings)
     out = out or Path("runs") / config.stem
-    best, written = train_experiment(experiment, out, say), out / experiment.written
+    best, written = train_experiment(experiment, out, device), out / experiment.written
     if not compute().writes:  # only one of several processes reports
         return
     for warning in warn_no_better(
@@ -104,10 +102,10 @@ def calibrate(
     config = configuration(config, preset)
     experiment = read_experiment(config, settings)
     if isinstance(experiment, SimulatedExperiment):
-        calibrated: Any = calibrate_detector(experiment.sets, model, max_fpr, say)
+        calibrated: Any = calibrate_detector(experiment.sets, model, max_fpr)
         level = "scan"
     else:
-        calibrated = calibrate_model(_check_kind(experiment, config), model, max_fpr, say, level)
+        calibrated = calibrate_model(_check_kind(experiment, config), model, max_fpr, level)
     assert calibrated.operating_point
     point = asdict(calibrated.operating_point)
     show(
@@ -171,12 +169,12 @@ def evaluate(
     beside = model if isinstance(experiment, DetectionExperiment) else model.parent
     path = out or beside / "results.json"
     if isinstance(experiment, DetectionExperiment):
-        result = evaluate_detection(experiment, model, part, path, say)
+        result = evaluate_detection(experiment, model, part, path)
         say(f"written to {path}")
         show(result, as_json, lambda: detection_summary(result))
         return
     if isinstance(experiment, SimulatedExperiment):
-        figures = evaluate_detector(experiment.sets, model, part, say)
+        figures = evaluate_detector(experiment.sets, model, part)
         atomic_write_text(path, json.dumps(figures, indent=1))
         say(f"written to {path}")
         meaning = of_detector(figures["all"])
@@ -184,7 +182,7 @@ def evaluate(
         return
     experiment = _check_kind(experiment, config)
     other = parse_mapping(regioner, "--regioner") if regioner else None
-    record = evaluate_model(experiment, model, part, path, say, other, everywhere, as_screened)
+    record = evaluate_model(experiment, model, part, path, other, everywhere, as_screened)
     say(f"written to {path}")
     _show_with_meaning(record, as_json, summary(record), summarise_levels(record["results"]))
 
@@ -243,7 +241,7 @@ def adapt(
     from bagscan.training.adapt import adapt as adapt_detector
 
     check_folders({"--out": out})
-    result = adapt_detector(model, archive, out, benign, max_scans, say)
+    result = adapt_detector(model, archive, out, benign, max_scans)
     show(
         {"out": str(out)} | asdict(result),
         as_json,

@@ -73,7 +73,7 @@ def simulate(
 
     recipe = load_recipe(preset, count, seed, profile)
     mesh = Import(str(insert.absolute()), material(insert_material).name) if insert else None
-    summary = make(recipe, out, workers, mesh, say, _connect_cluster(cluster))
+    summary = make(recipe, out, workers, mesh, _connect_cluster(cluster))
     show(summary, as_json, lambda: f"dataset written to {out}")
 
 
@@ -234,9 +234,9 @@ def gallery(
     from bagscan.simulate.gallery import contact_sheets, device_sheet
 
     if device is not None:
-        typer.echo(device_sheet(out, device, seed, profile, say))
+        typer.echo(device_sheet(out, device, seed, profile))
         return
-    for path in contact_sheets(out, bags, devices, seed, profile, say):
+    for path in contact_sheets(out, bags, devices, seed, profile):
         typer.echo(path)
 
 
@@ -249,7 +249,7 @@ def export_compass(
     """Write a simulated dataset in the layout of COMPASS-XP."""
     from bagscan.simulate.compass import export
 
-    export(dataset, out, say)
+    export(dataset, out)
 
 
 def _check_air(air: float | None) -> None:

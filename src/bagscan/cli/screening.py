@@ -15,7 +15,6 @@ from bagscan.cli.terminal import (
     AsJson,
     Cluster,
     Runtime,
-    say,
     show,
 )
 
@@ -91,7 +90,6 @@ def screen(
         paths,
         [model] if model else shipped_models(),
         out,
-        say,
         _names(views),
         _names(scanner_views),
         dicos,
@@ -170,8 +168,8 @@ def batch(
         import ray  # noqa: F401  # fails here if missing, not after a long listing
     if to:
         file_system(to)
-    with only_run(out, say):
-        count = prepare(sources, models, out, config, say)
+    with only_run(out):
+        count = prepare(sources, models, out, config)
         if index_only:
             show(
                 {"bags": count, "out": str(out)},
@@ -179,7 +177,7 @@ def batch(
                 lambda: f"{count:,} bags in {out / INDEX}",
             )
             return
-        result = screen_archive(out, config, _start_pool(models, config, cluster), say, to)
+        result = screen_archive(out, config, _start_pool(models, config, cluster), to)
     show(
         result,
         as_json,

@@ -49,7 +49,7 @@ def store_backup(
     from bagscan.service.backup import back_up
 
     with open_store(folder, database) as store:
-        summary = back_up(store, folder, out, say)
+        summary = back_up(store, folder, out)
     typer.echo(json.dumps(summary) if as_json else f"backup written to {out}")
 
 
@@ -71,7 +71,7 @@ def store_restore(
     os.umask(0o077)  # as in serve: other users must not read the data
     folder.mkdir(parents=True, exist_ok=True)
     engine = connect(ServiceConfig(folder=folder, database=database).database_url)
-    summary = restore(path, folder, engine, say)
+    summary = restore(path, folder, engine)
     engine.dispose()
     typer.echo(json.dumps(summary) if as_json else f"restored into {folder}")
 
@@ -94,7 +94,7 @@ def store_export(
     from bagscan.service.store.files import Files
 
     with open_store(folder, database) as store, store.read() as connection:
-        summary = export_decided(connection, Files(folder / "objects"), out, say)
+        summary = export_decided(connection, Files(folder / "objects"), out)
     typer.echo(json.dumps(summary) if as_json else f"dataset written to {out}")
 
 

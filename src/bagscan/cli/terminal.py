@@ -122,11 +122,6 @@ def check_folders(named: Mapping[str, Path], written: Container[str] = ()) -> No
             raise ConfigError(f"{option} {folder}: {existing} is not writable")
 
 
-def compute_on(device: str) -> None:
-    """Set the training device of this process and its child processes."""
-    os.environ["BAGSCAN_DEVICE"] = device
-
-
 def configuration(config: Path | None, preset: str | None) -> Path:
     """Return the configuration file of a command: the file given, or that of the preset.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from bagscan.core.errors import DataError
+
+log = logging.getLogger(__name__)
 
 LOCK = "_lock"
 
@@ -47,12 +50,11 @@ def atomic_write(path: Path, several: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+def held(folder: Path) -> Iterator[None]:
     """Lock a directory against a second run. The lock ends with the process.
 
     Args:
         folder: the directory to lock.
-        report: called with a warning if the file system does not support locks.
 
     Raises:
         DataError: another run holds the lock.
@@ -68,7 +70,7 @@ def held(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
                 "wait until it ends, then run the same command to continue"
             ) from None
         except OSError as error:
-            report(
+            log.warning(
                 f"{folder}: the file system does not support locks ({error.strerror}); "
                 "make sure that no second run writes to this directory"
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from bagscan.datasets.splits import (
     write_split,
 )
 
-Report = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,11 @@ def use_whole_views(data: DataConfig) -> DataConfig:
     return dataclasses.replace(data, sources=sources)
 
 
-def load_records(
-    config: DataConfig, report: Report = print, bad: dict[str, str] | None = None
-) -> list[Record]:
+def load_records(config: DataConfig, bad: dict[str, str] | None = None) -> list[Record]:
     """Load the records of all datasets.
 
     Args:
         config: the datasets.
-        report: called with notes on each dataset, such as absent images.
         bad: if given, filled with the reason for each record that cannot be read, keyed by id.
 
     Raises:
@@ -95,9 +93,9 @@ def load_records(
         if bad is not None:
             bad |= collection.bad
         for note in collection.notes:
-            report(f"{collection.name}: {note}")
+            log.info(f"{collection.name}: {note}")
         if collection.absent or collection.bad:
-            report(
+            log.info(
                 f"{collection.name}: left out {len(collection.absent)} absent and "
                 f"{len(collection.bad)} bad scans; bagscan data check lists them"
             )
@@ -106,7 +104,7 @@ def load_records(
         # Simulated datasets use the same scan numbers, so several need a prefix.
         several = sum(isinstance(other, simulated.Config) for other in config.sources) > 1
         records += [_add_prefix(usable[i], collection.name) if several else usable[i] for i in kept]
-        report(f"{collection.name}: {len(kept)} scans loaded")
+        log.info(f"{collection.name}: {len(kept)} scans loaded")
     return records
 
 
@@ -116,16 +114,13 @@ def _add_prefix(record: Record, name: str) -> Record:
     )
 
 
-def load_or_make_split(
-    config: DataConfig, records: list[Record], out: Path, report: Report = print
-) -> Split:
+def load_or_make_split(config: DataConfig, records: list[Record], out: Path) -> Split:
     """Return the split that the configuration names, or that of the run, which is made if missing.
 
     Args:
         config: the configuration.
         records: records of its datasets.
         out: run folder.
-        report: called with messages on records that are left out.
 
     Raises:
         DataError: the split of the run was made with another seed or with other fractions.
@@ -134,12 +129,12 @@ def load_or_make_split(
     fractions = dict(zip(("train", "val", "test"), config.fractions, strict=True))
     is_new = not path.exists() and not config.split
     if is_new:
-        report("splitting ...")
+        log.info("splitting ...")
         out.mkdir(parents=True, exist_ok=True)
         if all(record.part for record in records):
             new_split = given_split(records, fractions, config.seed)
         else:
-            new_split = make_split(records, fractions, config.seed, report=report)
+            new_split = make_split(records, fractions, config.seed)
         write_split(path, new_split)
     split = read_split(path)
     if not config.split and (split.seed, dict(split.fractions)) != (config.seed, fractions):
@@ -156,13 +151,13 @@ def load_or_make_split(
     added = [] if is_new else [record for record in records if record.id not in known]
     unreadable = [reason for reason in map(fingerprint, added) if isinstance(reason, str)]
     for reason in unreadable:
-        report(f"left out: {reason}")
+        log.info(f"left out: {reason}")
     if len(added) > len(unreadable):
-        report(
+        log.info(
             f"left out: {len(added) - len(unreadable)} scans that were added after {path} was made"
         )
     if known - ids:
-        report(f"{len(known - ids)} scans of {path} are absent now")
+        log.info(f"{len(known - ids)} scans of {path} are absent now")
     return split
 
 

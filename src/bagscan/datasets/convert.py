@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import filecmp
 import json
+import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,8 @@ from bagscan.formats.coco import CocoImage, coco_document
 from bagscan.formats.scans import set_at
 from bagscan.formats.voc import write_voc
 from bagscan.formats.yolo import write_yolo
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,7 @@ LAYOUTS: dict[str, tuple[Layout, str, str]] = {
 }
 
 
-def convert(
-    records: Sequence[Record], to: str, out: Path, report: Callable[[str], None] = print
-) -> list[Converted]:
+def convert(records: Sequence[Record], to: str, out: Path) -> list[Converted]:
     """Write records to a folder in another format.
 
     Images are copied unchanged. Boxes are clipped to the image, and accurate to 0.5 px. VOC and
@@ -98,7 +99,6 @@ def convert(
         records: records to write.
         to: format, ``coco``, ``voc`` or ``yolo``.
         out: folder to write to.
-        report: called with progress messages, and with a message for each kind of loss.
 
     Returns:
         The images as written, in the order of the records.
@@ -132,9 +132,9 @@ def convert(
     for number, (record, name) in enumerate(zip(records, names, strict=True), 1):
         images.append(_copy_record(record, name, out / folder))
         if number % 1000 == 0:
-            report(f"{number} of {len(records)} images copied")
+            log.info(f"{number} of {len(records)} images copied")
     for note in _list_losses(records, images, to):
-        report(note)
+        log.info(note)
     write(out, images)
     return images
 

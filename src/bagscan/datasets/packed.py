@@ -14,6 +14,7 @@ categories. Each distinct combination has a number, and the label is this number
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,8 @@ import tifffile
 from bagscan.core.errors import DataError
 from bagscan.core.files import atomic_write, atomic_write_text
 from bagscan.formats.truth import decode_mask
+
+log = logging.getLogger(__name__)
 
 FOLDER = "packed"
 LABEL_STRIDE = 2  # pixels of the view per pixel of the labels
@@ -114,11 +117,7 @@ def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def pack(
-    root: Path,
-    kinds: Sequence[str],
-    categories: Sequence[str] | None = None,
-    workers: int = 2,
-    report: Callable[[str], None] = print,
+    root: Path, kinds: Sequence[str], categories: Sequence[str] | None = None, workers: int = 2
 ) -> int:
     """Pack the scenes of a dataset that are not packed yet.
 
@@ -128,7 +127,6 @@ def pack(
         categories: categories to use, so that datasets can be combined; by default those of this
             dataset. Ignored if the dataset has packed scenes.
         workers: number of processes.
-        report: called with progress messages.
 
     Returns:
         The number of packed scenes in the folder.
@@ -150,7 +148,7 @@ def pack(
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         for done, _ in enumerate(pool.map(partial(pack_scene, root, names), todo, chunksize=4), 1):
             if done % 100 == 0 or done == len(todo):
-                report(f"packed {done} of {len(todo)} scenes")
+                log.info(f"packed {done} of {len(todo)} scenes")
     return len(list(out.glob("*.npy")))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from bagscan.core.files import atomic_write_text
 from bagscan.datasets.record import Record
 from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
+
+log = logging.getLogger(__name__)
 
 HASH_SIDE = 16  # 256 bits; with 64, two dark bags on white have the same hash
 NEAR_DUPLICATE_BITS = 56  # of 256; joins two scans of a bag with its items moved, see docs/log.md
@@ -187,7 +190,6 @@ def make_split(
     fractions: Mapping[str, float],
     seed: int = 0,
     bits: int = NEAR_DUPLICATE_BITS,
-    report: Callable[[str], None] = print,
 ) -> Split:
     """Split records at random, with the same fractions for each scanner.
 
@@ -199,7 +201,6 @@ def make_split(
         fractions: share of each part; they sum to 1.
         seed: random seed.
         bits: largest number of different hash bits in a pair of near-duplicates.
-        report: called with a message for each scan that cannot be read; it is left out.
 
     Raises:
         DataError: the fractions do not sum to 1, an id occurs twice, or no scan can be read.
@@ -213,7 +214,7 @@ def make_split(
     readable = [(record, result) for record, result in results if not isinstance(result, str)]
     for _, result in results:
         if isinstance(result, str):
-            report(f"left out: {result}")
+            log.info(f"left out: {result}")
     if not readable:
         raise DataError("none of the scans can be read")
     group = _join_by_name(

@@ -7,7 +7,8 @@ Does not import torch.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from bagscan.encoders.region_means import region_means
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB
 from bagscan.formats.truth import decode_mask, grow
+
+log = logging.getLogger(__name__)
 
 MIN_IOU = 0.4  # minimum IoU of a found and a true device, in cells
 
@@ -167,7 +170,6 @@ def score_dataset(
     detector: UsableDetector,
     part: str | None = None,
     max_scenes: int = 0,
-    report: Callable[[str], None] = print,
 ) -> list[ScoredBag]:
     """Run the detector on the scans of a simulated dataset.
 
@@ -176,7 +178,6 @@ def score_dataset(
         detector: detector to evaluate.
         part: split, ``train``, ``val`` or ``test``; None for all.
         max_scenes: maximum number of scenes; 0 for all.
-        report: called with a progress message every 50 scenes.
 
     Raises:
         ReadError: an image is missing or damaged.
@@ -191,7 +192,7 @@ def score_dataset(
         bags += [score_bag(root, record, detector) for record in records]
         scenes += 1
         if scenes % 50 == 0:
-            report(f"{root}: {scenes} scenes scored")
+            log.info(f"{root}: {scenes} scenes scored")
         if scenes == max_scenes:
             break
     return bags

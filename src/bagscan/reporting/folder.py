@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ from bagscan.reporting.html import error_section, render_page, report_section, s
 from bagscan.reporting.pictures import Pictures
 from bagscan.reporting.truth import compared, load_hidden_masks, summarise_truth
 from bagscan.screening import Screener
+
+log = logging.getLogger(__name__)
 
 MAX_IN_PAGE = 500  # bags; browsers struggle with more, and the JSON files hold all
 MAX_IN_ONE_FILE = 50  # bags; above, pictures are files beside the page that load on scrolling
@@ -68,7 +71,6 @@ def screen_folder(
     paths: Sequence[Path],
     models: Sequence[Path],
     out: Path,
-    report: Callable[[str], None] = print,
     views: Sequence[str] = VIEWS,
     scanner_views: Sequence[str] = (),
     dicos: bool = False,
@@ -82,7 +84,6 @@ def screen_folder(
         paths: files and directories of scans.
         models: model folders; the first that takes a scan's channels screens it.
         out: directory of the results; created if it does not exist.
-        report: receives progress messages.
         views: view names. Files whose names differ only in such an ending are views of one bag.
         scanner_views: views that the scanner makes of every bag; empty for all views that any of
             these bags has.
@@ -109,9 +110,9 @@ def screen_folder(
     refuse_file(out)
     out.mkdir(parents=True, exist_ok=True)
     screeners = [Screener.load(model, runtime=runtime, lazy=len(models) > 1) for model in models]
-    with held(out, report):
+    with held(out):
         _refuse_others(out, bags)
-        tally, rows = _screen_into(out, bags, screeners, views, scanner_views, unknown, report)
+        tally, rows = _screen_into(out, bags, screeners, views, scanner_views, unknown)
         if dicos:
             write_threat_reports(out / "dicos", rows)
         return tally
@@ -142,18 +143,17 @@ def _screen_into(
     views: Sequence[str],
     scanner_views: Sequence[str],
     unknown: Mapping[str, int],
-    report: Callable[[str], None],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Screen the bags without a stored row and write the results; return counts and rows."""
     note = FIRST_RUN if is_empty() else ""
-    report(f"screening {len(bags)} bag{'s' * (len(bags) != 1)} with {screeners[0].runtime}{note}")
+    log.info(f"screening {len(bags)} bag{'s' * (len(bags) != 1)} with {screeners[0].runtime}{note}")
     if unknown:
-        report(describe_unknown_types(unknown))
+        log.info(describe_unknown_types(unknown))
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
     images = out / IMAGES if len(bags) > MAX_IN_ONE_FILE else None
     known_views = scanner_views_of(bags) or tuple(views)
-    screened = _screen_bags(bags, screeners, known_views, scanner_views, partial, images, report)
+    screened = _screen_bags(bags, screeners, known_views, scanner_views, partial, images)
     rows = [bag.row for bag in screened]
     tally: dict[str, Any] = {
         name: sum(row["decision"] == name for row in rows) for name in DECISIONS
@@ -165,7 +165,7 @@ def _screen_into(
     _write_page(out / "report.html", screened, tally, screeners)
     _drop_images(out / IMAGES, {bag.section.stem for bag in screened} if images else set())
     shutil.rmtree(partial)
-    _report_rows(rows, report)
+    _report_rows(rows)
     errors = {row["path"]: row["error"] for row in rows if row.get("error")}
     used_ids = sorted({row["model_id"] for row in rows if row.get("model_id")})
     tally |= {
@@ -186,7 +186,6 @@ def _screen_bags(
     scanner_views: Sequence[str],
     partial: Path,
     images: Path | None,
-    report: Callable[[str], None],
 ) -> list[Shown]:
     ids = " ".join(screener.model.id for screener in screeners)
     used = " ".join([ids, *(screener.runtime for screener in screeners)])
@@ -208,18 +207,20 @@ def _screen_bags(
         if time.monotonic() - reported_at > REPORT_INTERVAL_S or number == len(bags):
             reported_at = time.monotonic()
             left = _left(reported_at - started, n_new - 1, len(bags) - number)
-            report(f"screened {number} of {len(bags)}{left}")
+            log.info(f"screened {number} of {len(bags)}{left}")
     return screened
 
 
-def _report_rows(rows: Sequence[Mapping[str, Any]], report: Callable[[str], None]) -> None:
+def _report_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Report every bag in REVIEW and the alarms with the highest scores."""
     for row in rows:
         if row["decision"] == "REVIEW":
-            report(f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}")
+            log.info(
+                f"REVIEW: {row.get('error') or '; '.join([str(row['path']), *row['reasons']])}"
+            )
     alarms = sorted((row for row in rows if row["decision"] == "ALARM"), key=_score, reverse=True)
     for row in alarms[:MAX_REPORTED]:
-        report(
+        log.info(
             f"ALARM: {row['scan_id']}: {len(row['findings'])} flagged, "
             f"the first in view {row['findings'][0]['view_id']}, score {_score(row):.3f}"
         )

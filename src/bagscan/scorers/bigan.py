@@ -12,6 +12,7 @@ in GBAD.
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from bagscan.contracts import Report
 from bagscan.scorers.fitted import Fitted, drawn, held_out, scale_of
+
+log = logging.getLogger(__name__)
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase II; Donahue et al. 2017",
@@ -124,7 +126,7 @@ class BiGAN(Fitted):
         standardised = (self.errors(embeddings).log1p() - self.error_middle) / self.error_spread
         return F.softplus(standardised.mean(1))
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Train on benign rows (n, dim); anomalous rows are ignored.
 
         Raises:
@@ -154,7 +156,7 @@ class BiGAN(Fitted):
             spread = self._spread(x, generator)
             max_spread = max(max_spread, spread)
             text = _describe_epoch(np.mean(losses, 0), spread, max_spread, epoch)
-            report(f"bigan epoch {epoch}/{config.epochs}  step {steps}  {text}")
+            log.info(f"bigan epoch {epoch}/{config.epochs}  step {steps}  {text}")
         self.load_state_dict(averaged.state_dict())
         # Spectral norm has estimated the norms of the live weights; estimate those of the averages.
         with torch.no_grad():

@@ -7,6 +7,7 @@ a final tanh.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bagscan.contracts import Report
 from bagscan.scorers.fitted import Fitted, drawn, held_out
+
+log = logging.getLogger(__name__)
 
 SLOPE = 0.2
 COLLAPSED = 0.1  # spread of reconstructions, relative to the images, that is a collapse
@@ -115,7 +117,7 @@ class PixelScorer(Fitted):
             betas=(0.5, 0.999),
         )
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Train on benign crops (n, dim) in [-1, 1]; anomalous crops are ignored.
 
         Raises:
@@ -141,7 +143,7 @@ class PixelScorer(Fitted):
             means = {key: float(np.mean([losses[key] for losses in steps])) for key in steps[0]}
             text = "  ".join(f"{key} {mean:.3f}" for key, mean in means.items())
             text += self._describe_spread(rest, epoch)
-            report(f"{name} epoch {epoch}/{self.config.epochs}  {text}")
+            log.info(f"{name} epoch {epoch}/{self.config.epochs}  {text}")
         self.eval()
         self.standardise(rest)
 

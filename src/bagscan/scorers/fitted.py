@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bagscan.contracts import FittedScorer, Report
+from bagscan.contracts import FittedScorer
 from bagscan.core.files import atomic_write
+from bagscan.core.messages import MessageRecorder, attached
+
+log = logging.getLogger(__name__)
 
 MIN_ROWS = 6
 ALARM_AT = 3.0  # spreads above the median of benign regions that score 0.5
@@ -25,7 +29,7 @@ ALARM_AT = 3.0  # spreads above the median of benign regions that score 0.5
 class Fitted(FittedScorer):
     """Base class of scorers that rate the distance from benign regions.
 
-    A subclass implements :meth:`distance` and ``fit(benign, anomalous, seed, report)``. At the end,
+    A subclass implements :meth:`distance` and ``fit(benign, anomalous, seed)``. At the end,
     ``fit`` calls :meth:`standardise` with the rows that :func:`held_out` kept apart.
 
     Scores are comparable between scorers: 0.5 is 3 spreads above the median of benign regions.
@@ -78,18 +82,6 @@ class Fitted(FittedScorer):
         return to_unit(self.standardised(embeddings))
 
 
-class RecordingLog(list[str]):
-    """Log callback that also keeps every message."""
-
-    def __init__(self, report: Report) -> None:
-        super().__init__()
-        self.report = report
-
-    def __call__(self, text: str) -> None:
-        self.append(text)
-        self.report(text)
-
-
 def save_fitted(scorer: nn.Module, path: Path, messages: list[str]) -> None:
     """Save a fitted scorer and the messages of its fit, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,12 +92,12 @@ def save_fitted(scorer: nn.Module, path: Path, messages: list[str]) -> None:
         save_file(tensors, temporary, {"messages": json.dumps(messages)})
 
 
-def load_fitted(scorer: nn.Module, path: Path, report: Report) -> None:
+def load_fitted(scorer: nn.Module, path: Path) -> None:
     """Load a fitted scorer saved by :func:`save_fitted`, and replay the messages of its fit."""
     scorer.load_state_dict(load_file(path))
     with safe_open(path, "pt") as file:
         for text in json.loads(file.metadata().get("messages", "[]")):
-            report(text)
+            log.info(text)
     scorer.eval()
 
 
@@ -115,7 +107,6 @@ def fitted_once(
     benign: Tensor,
     anomalous: Tensor,
     seed: int,
-    report: Report,
     folder: Path | None,
 ) -> None:
     """Fit a scorer, or load the result of the same fit from a folder.
@@ -126,7 +117,6 @@ def fitted_once(
         benign: (n, dim) rows.
         anomalous: (m, dim) rows.
         seed: random seed.
-        report: called with progress messages.
         folder: stores the result by a hash of rows, settings and seed, so that an interrupted run
             can continue; None always fits.
 
@@ -134,7 +124,7 @@ def fitted_once(
         ValueError: if there are too few rows.
     """
     if folder is None:
-        scorer.fit(benign, anomalous, seed, report)
+        scorer.fit(benign, anomalous, seed)
         return
     rows = [t.detach().contiguous().numpy().tobytes() for t in (benign, anomalous)]
     identity = hashlib.sha256(
@@ -142,11 +132,11 @@ def fitted_once(
     ).hexdigest()[:12]
     path = folder / f"{settings['name']}_{identity}.safetensors"
     if path.exists():
-        load_fitted(scorer, path, report)
+        load_fitted(scorer, path)
         return
-    log = RecordingLog(report)
-    scorer.fit(benign, anomalous, seed, log)
-    save_fitted(scorer, path, log)
+    with attached(MessageRecorder(), logging.getLogger(__package__)) as recorder:
+        scorer.fit(benign, anomalous, seed)
+    save_fitted(scorer, path, recorder.messages)
 
 
 def keep_phases(scorer: torch.nn.Module, folder: Path) -> None:

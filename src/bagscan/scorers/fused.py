@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bagscan.building import build_part
-from bagscan.contracts import OddsScorer, Report
+from bagscan.contracts import OddsScorer
 from bagscan.core.errors import ConfigError
 from bagscan.scorers.fitted import Fitted, held_out, middle_and_spread
 
@@ -82,7 +82,7 @@ class Fused(Fitted):
         """Return the trained scorer."""
         return self.known
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Fit the one-class scorer and both scales to benign rows (n, dim).
 
         The trained scorer does not change.
@@ -90,7 +90,7 @@ class Fused(Fitted):
         Raises:
             ValueError: if there are too few rows.
         """
-        self.unseen.fit(benign, anomalous, seed, report)
+        self.unseen.fit(benign, anomalous, seed)
         self.standardise(held_out(benign, seed)[1])
 
     @torch.no_grad()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import torch
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from bagscan.contracts import Report
 from bagscan.scorers.fitted import Fitted, drawn, held_out
+
+log = logging.getLogger(__name__)
 
 CARD = {
     "paper": (
@@ -47,7 +49,7 @@ class Gaussian(Fitted):
         self.register_buffer("mean", torch.zeros(config.dim))
         self.register_buffer("root", torch.eye(config.dim))
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Fit to benign rows (n, dim); anomalous rows are ignored.
 
         Raises:
@@ -60,7 +62,7 @@ class Gaussian(Fitted):
         self.mean = rows.mean(0)
         self.root = (vectors / values.clamp(min=1e-9).sqrt()).float()
         self.standardise(rest)
-        report(f"gaussian: {len(rows)} rows, shrinkage {shrinkage:.3f}")
+        log.info(f"gaussian: {len(rows)} rows, shrinkage {shrinkage:.3f}")
 
     def distance(self, embeddings: Tensor) -> Tensor:
         """Return the (n,) Mahalanobis distances of (n, dim) descriptions."""

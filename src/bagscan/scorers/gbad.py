@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bagscan.building import build_part
-from bagscan.contracts import ClassScorer, FittedScorer, Report
+from bagscan.contracts import ClassScorer, FittedScorer
 from bagscan.core.errors import ConfigError
 from bagscan.scorers.fitted import Fitted
 
@@ -89,7 +89,7 @@ class GBAD(Fitted, ClassScorer):
         """Set median and spread of the gate from benign rows (n, dim) that were not used to fit."""
         self.gate.standardise(benign)
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Fit phases II and III to benign rows (n, dim) and anomalous rows (m, dim).
 
         Phase I does not change.
@@ -97,7 +97,7 @@ class GBAD(Fitted, ClassScorer):
         Raises:
             ValueError: if there are too few rows.
         """
-        self.gate.fit(benign, anomalous, seed, report)
+        self.gate.fit(benign, anomalous, seed)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return the (n, classes) logits of phase I, for training."""

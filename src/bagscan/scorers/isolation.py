@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from sklearn.ensemble import IsolationForest
 from torch import Tensor
 
-from bagscan.contracts import Report
 from bagscan.scorers.fitted import Fitted, held_out
+
+log = logging.getLogger(__name__)
 
 CARD = {
     "paper": "Liu, Ting & Zhou, Isolation forest (ICDM 2008)",
@@ -67,7 +69,7 @@ class Isolation(Fitted):
             self.register_buffer(name, torch.zeros(1, 1))
         self.register_buffer("expected", torch.ones(()))
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Fit to benign rows (n, dim); anomalous rows are ignored.
 
         Raises:
@@ -99,7 +101,7 @@ class Isolation(Fitted):
         self.length = stack(lengths, np.float32)
         self.expected = torch.tensor(float(_mean_length(np.array([per_tree]))[0]))
         self.standardise(rest)
-        report(f"isolation: {len(trees)} trees of {per_tree} rows")
+        log.info(f"isolation: {len(trees)} trees of {per_tree} rows")
 
     def distance(self, embeddings: Tensor) -> Tensor:
         """Return (n,) scores of the paper in [0, 1], 2^(-mean path / expected path)."""

@@ -6,14 +6,16 @@ A greedy coreset preserves the coverage of the descriptions, not their density.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bagscan.contracts import Report
 from bagscan.scorers.fitted import Fitted, held_out, scale_of
+
+log = logging.getLogger(__name__)
 
 CARD = {
     "paper": "Roth et al., PatchCore, CVPR 2022",
@@ -70,7 +72,7 @@ class Memory(Fitted):
         self.register_buffer("deviation", torch.ones(config.dim))
         self.register_buffer("bank", torch.zeros(config.neighbours, config.dim))
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Fit to benign rows (n, dim); anomalous rows are ignored.
 
         Raises:
@@ -79,7 +81,7 @@ class Memory(Fitted):
         rows, rest = held_out(benign, seed)
         n_kept = min(self.config.rows, len(rows))
         size_mb = n_kept * self.config.dim * BYTES / 1e6
-        report(
+        log.info(
             f"memory: {n_kept} of {len(rows)} benign descriptions, {size_mb:.2f} MB of at most "
             f"{self.config.cap_mb} MB"
         )

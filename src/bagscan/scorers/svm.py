@@ -8,6 +8,7 @@ fitted with the Nyström approximation.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +21,11 @@ from sklearn.svm import SVC, LinearSVC
 from torch import Tensor
 
 from bagscan.building import build_part
-from bagscan.contracts import OddsScorer, Report
+from bagscan.contracts import OddsScorer
 from bagscan.core.errors import ConfigError
 from bagscan.scorers.fitted import Fitted, drawn, fitted_once, held_out, scale_of
+
+log = logging.getLogger(__name__)
 
 CARD = {
     "paper": "Dumagpi, Jung & Jeong 2020, phase III",
@@ -89,14 +92,13 @@ class SVM(Fitted, OddsScorer):
         self.register_buffer("error_deviation", torch.ones(columns))
         self.register_buffer("platt", torch.tensor([1.0, 0.0]))
 
-    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0, report: Report = print) -> None:
+    def fit(self, benign: Tensor, anomalous: Tensor, seed: int = 0) -> None:
         """Fit the inner scorer and the SVM.
 
         Args:
             benign: (n, dim) rows; one half fits the inner scorer, the other half the SVM.
             anomalous: (m, dim) rows for the SVM.
             seed: random seed.
-            report: called with progress messages.
 
         Raises:
             ValueError: if there are too few rows of either label.
@@ -108,11 +110,11 @@ class SVM(Fitted, OddsScorer):
             )
         for_inner, for_errors = held_out(benign, seed, SHARE_OF_ERRORS)
         if len(for_inner) < FEW_ROWS:
-            report(
+            log.info(
                 f"svm: the scorer of errors is fitted to {len(for_inner)} rows, too few for "
                 "reliable errors"
             )
-        fitted_once(self.inner, config.errors, for_inner, anomalous, seed, report, self.keep_in)
+        fitted_once(self.inner, config.errors, for_inner, anomalous, seed, self.keep_in)
         with torch.no_grad():
             logs = [
                 self._log_errors(drawn(rows, config.max_rows, seed))
@@ -131,7 +133,7 @@ class SVM(Fitted, OddsScorer):
         margins = cross_val_predict(machine, x, y, cv=n_folds, method="decision_function")
         platt = LogisticRegression(C=1e3, class_weight="balanced").fit(margins[:, None], y)
         self.platt = torch.tensor([float(platt.coef_[0, 0]), float(platt.intercept_[0])])
-        report(
+        log.info(
             f"svm: {len(logs[0])} benign and {len(logs[1])} anomalous rows, "
             f"{len(self.centre)} centres"
         )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,14 @@ from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
 from bagscan.service.store.tables import metadata
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 KEYS = ("audit.key", "audit.pub", "audit.head")
-Report = Callable[[str], None]
 Members = Mapping[str, tarfile.TarInfo]
 
 
-def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> dict[str, Any]:
+def back_up(store: Store, folder: Path, out: Path) -> dict[str, Any]:
     """Write a backup with a consistent snapshot of the tables; the service may keep running.
 
     Returns:
@@ -79,7 +81,7 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
             manifest["files"][name] = hashlib.sha256(content).hexdigest()
             _add(tar, name, content)
         _add(tar, "manifest.json", json.dumps(manifest).encode())
-    report(f"{sum(manifest['rows'].values())} rows, {len(manifest['files'])} files in {out}")
+    log.info(f"{sum(manifest['rows'].values())} rows, {len(manifest['files'])} files in {out}")
     return {
         "out": str(out),
         "rows": sum(manifest["rows"].values()),
@@ -88,7 +90,7 @@ def back_up(store: Store, folder: Path, out: Path, report: Report = print) -> di
     }
 
 
-def restore(path: Path, folder: Path, engine: Engine, report: Report = print) -> dict[str, Any]:
+def restore(path: Path, folder: Path, engine: Engine) -> dict[str, Any]:
     """Restore a backup into an empty folder and an empty database, checking every file's hash.
 
     Returns:
@@ -136,7 +138,7 @@ def restore(path: Path, folder: Path, engine: Engine, report: Report = print) ->
     with convert_database_errors(), engine.connect() as connection:
         lost = sorted(referenced(connection) - set(Files(folder / "objects").digests()))
     missing = f"; {len(lost)} files that scans refer to are not in the backup" if lost else ""
-    report(f"{rows} rows, {len(manifest['files'])} files restored into {folder}{missing}")
+    log.info(f"{rows} rows, {len(manifest['files'])} files restored into {folder}{missing}")
     return {"folder": str(folder), "rows": rows, "files": len(manifest["files"]), "lost": len(lost)}
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from bagscan.service.inference.intake import Busy, checked_upload
 from bagscan.service.service import Service
 from bagscan.service.store import tables
 
+log = logging.getLogger(__name__)
+
 PASSWORD = "demo-bagscan"
 PEOPLE = {"olga": "operator", "omar": "operator", "susan": "supervisor", "ada": "admin"}
-Report = Callable[[str], None]
 
 
-def make_accounts(service: Service, report: Report) -> None:
+def make_accounts(service: Service) -> None:
     """Create the demo accounts, which share a publicly known password, in an empty store.
 
     Raises:
@@ -41,7 +42,7 @@ def make_accounts(service: Service, report: Report) -> None:
         for name, role in PEOPLE.items():
             _create_account(service, name, role, password_hash)
     people = ", ".join(f"{name} ({role})" for name, role in PEOPLE.items())
-    report(f"Log in as {people}; password {PASSWORD}")
+    log.info(f"Log in as {people}; password {PASSWORD}")
 
 
 def _create_account(service: Service, name: str, role: str, password_hash: str) -> None:
@@ -74,19 +75,19 @@ def refuse_demo_accounts(service: Service) -> None:
         )
 
 
-def fill_queue(service: Service, report: Report, count: int = 12) -> None:
+def fill_queue(service: Service, count: int = 12) -> None:
     """Simulate bags and submit both views of each. A repeated call continues where it stopped."""
     from bagscan.simulate.dataset import load_recipe, simulate  # slow to import
 
     folder = service.config.folder / "demo"
     try:
-        simulate(load_recipe("demo", count, None, None), folder, 1, None, lambda text: None)
+        simulate(load_recipe("demo", count, None, None), folder, 1)
         service.truths |= load_truths(folder)
         for files in group_views(sorted((folder / "raw").glob("*.tif")), VIEWS):
             _submit(service, list(files.values()))
-        report(f"demo: {count} simulated bags are in the queue")
+        log.info(f"demo: {count} simulated bags are in the queue")
     except BagscanError as error:
-        report(f"demo: {error}")
+        log.info(f"demo: {error}")
 
 
 def load_truths(folder: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import threading
 import uvicorn
 
 from bagscan.core.errors import ConfigError
+from bagscan.core.messages import hide_messages
 from bagscan.model_folder import shipped_models
 from bagscan.runtime.load import chosen_runtime
 from bagscan.service.demo import fill_queue, make_accounts, refuse_demo_accounts
@@ -64,10 +65,8 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
             refuse_demo_accounts(service)
         token = service.start()
         if demo:
-            make_accounts(service, _print)
-            threading.Thread(
-                target=fill_queue, args=(service, _print), daemon=True, name="demo"
-            ).start()
+            make_accounts(service)
+            threading.Thread(target=fill_queue, args=(service,), daemon=True, name="demo").start()
         with service.store.read() as connection:
             active = serving(connection)
         runtimes = {
@@ -81,6 +80,7 @@ def run(config: ServiceConfig, demo: bool = False) -> None:
 
 
 def _set_up_logging() -> None:
+    hide_messages()  # of the command line; the root handler prints them, with time and level
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

@@ -7,7 +7,7 @@ view: name, scan, device class, dangerous (1) or not (0). There are no photograp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,18 @@ from bagscan.formats import read_scan
 from bagscan.physics.effective_z import log_attenuation
 from bagscan.simulate.summary import read_scans
 
+log = logging.getLogger(__name__)
+
 FOLDERS = ("Low", "High", "Density", "Grey", "Colour")
 DENSITY_FULL_SCALE = 8.0  # mean log attenuation of low and high that becomes white
 
 
-def export(dataset: Path, out: Path, report: Callable[[str], None] = print) -> int:
+def export(dataset: Path, out: Path) -> int:
     """Write every view of a simulated dataset.
 
     Args:
         dataset: directory of the dataset.
         out: directory of the export.
-        report: prints the result.
 
     Returns:
         The number of views.
@@ -51,7 +52,7 @@ def export(dataset: Path, out: Path, report: Callable[[str], None] = print) -> i
                 f"{name}\t{record['id']}\t{record['device']}\t{int(record['label'] == 'anomalous')}"
             )
     (out / "meta.txt").write_text("\n".join(rows) + "\n")
-    report(f"{len(rows) - 1} views in {out}")
+    log.info(f"{len(rows) - 1} views in {out}")
     return len(rows) - 1
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -42,9 +43,10 @@ from bagscan.simulate.scene import build_scene, plan
 from bagscan.simulate.stl import read_stl
 from bagscan.simulate.summary import read_json, summarise
 
+log = logging.getLogger(__name__)
+
 PRESETS = Path(__file__).parent / "presets"
 FOLDERS = ("raw", "colour", "detectability", "truth", "scans")
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,6 @@ def simulate(
     out: Path,
     workers: int = 1,
     insert: Import | None = None,
-    report: Report = print,
     spread: Spread | None = None,
 ) -> dict[str, Any]:
     """Make a dataset, or the missing scenes of a dataset that was started before.
@@ -140,7 +141,6 @@ def simulate(
         out: directory of the dataset, new or started with the same recipe.
         workers: number of worker processes.
         insert: a user's mesh that replaces every anomaly.
-        report: prints progress messages.
         spread: distributes the scenes over workers; :func:`make_all` by default.
 
     Returns:
@@ -152,13 +152,13 @@ def simulate(
     """
     if insert:
         _make_import(insert)  # fails early if the mesh cannot be read
-    keep_recipe(recipe, out, insert, report)
+    keep_recipe(recipe, out, insert)
     for folder in FOLDERS:
         (out / folder).mkdir(exist_ok=True)
     missing = [i for i in range(recipe.scenes) if not is_complete(out, i)]
     n_complete = recipe.scenes - len(missing)
     if n_complete:
-        report(f"{n_complete} of {recipe.scenes} scenes exist already")
+        log.info(f"{n_complete} of {recipe.scenes} scenes exist already")
     job = Job(recipe, out.absolute(), insert)
     started, last_report = monotonic(), 0.0
     startup = 0.0  # the first scenes include the start of the workers and the kernels' compilation
@@ -172,11 +172,11 @@ def simulate(
             if workers < done < len(missing):
                 seconds = (spent - startup) / (done - workers) * (len(missing) - done)
                 left = f", {seconds:.0f} s left"
-            report(f"{n_complete + done} of {recipe.scenes} scenes, {spent:.0f} s{left}")
-    return summarise(recipe, out, report)
+            log.info(f"{n_complete + done} of {recipe.scenes} scenes, {spent:.0f} s{left}")
+    return summarise(recipe, out)
 
 
-def keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Report) -> None:
+def keep_recipe(recipe: Recipe, out: Path, insert: Import | None) -> None:
     """Write ``recipe.json``, or check that the directory holds the same recipe.
 
     Only ``count`` can differ, and only grow. Another version of bagscan is reported as a warning.
@@ -192,7 +192,7 @@ def keep_recipe(recipe: Recipe, out: Path, insert: Import | None, report: Report
     path = out / RECIPE
     refuse_file(out)
     if path.exists():
-        _check_same_recipe(read_json(path), content, recipe, out, report)
+        _check_same_recipe(read_json(path), content, recipe, out)
     elif out.exists() and any(out.iterdir()):
         raise DataError(
             f"{out}: is not empty and does not hold a simulated dataset; use another directory"
@@ -208,11 +208,11 @@ def _as_dict(recipe: Recipe) -> dict[str, Any]:
 
 
 def _check_same_recipe(
-    saved: dict[str, Any], content: dict[str, Any], recipe: Recipe, out: Path, report: Report
+    saved: dict[str, Any], content: dict[str, Any], recipe: Recipe, out: Path
 ) -> None:
     if saved.get("bagscan") != __version__:
-        report(
-            f"warning: {out} was started with bagscan {saved.get('bagscan')}; "
+        log.warning(
+            f"{out} was started with bagscan {saved.get('bagscan')}; "
             f"scans made with bagscan {__version__} can differ"
         )
     # A setting that an older version of bagscan did not have was at its default.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import render
 from bagscan.simulate.scene import Scene, build_scene, plan
 
+log = logging.getLogger(__name__)
+
 CELL = (330, 250)  # width and height of a picture, in pixels
 LABEL_HEIGHT = 18
 
@@ -30,7 +32,6 @@ def contact_sheets(
     devices: int = 32,
     seed: int = 0,
     profile: str = "g640",
-    report: Callable[[str], None] = print,
 ) -> list[Path]:
     """Draw ``bags.png`` and ``devices.png``. Device classes take turns, each time a new family.
 
@@ -40,7 +41,6 @@ def contact_sheets(
         devices: number of devices that lie alone.
         seed: seed of the scenes.
         profile: scanner profile.
-        report: prints progress messages.
 
     Returns:
         Paths of the images; no image without bags or devices.
@@ -54,7 +54,7 @@ def contact_sheets(
         scene = build_scene(recipe, scene_plan, scanner.tunnel_mm)
         label = f"{scene_plan.family.device}, {scene_plan.reported_group}"
         cells.append((draw_views(scene, scanner, seed * 1000 + k)[0], label))
-        report(f"bag {k + 1} of {bags}")
+        log.info(f"bag {k + 1} of {bags}")
     sheets = [_draw_sheet(out / "bags.png", cells, 4)] if cells else []
     cells = []
     for k in range(devices):
@@ -63,7 +63,7 @@ def contact_sheets(
         device = build_device(family, rng)[0].moved(rotation_xyz(0, 0, rng.uniform(-0.3, 0.3)))
         scene = lay_alone(device, scanner)
         cells.append((draw_views(scene, scanner, seed * 1000 + k)[0], family.name))
-    report(f"{devices} devices")
+    log.info(f"{devices} devices")
     return [*sheets, _draw_sheet(out / "devices.png", cells, 6)] if cells else sheets
 
 
@@ -72,7 +72,6 @@ def device_sheet(
     name: str,
     seed: int = 0,
     profile: str = "g640",
-    report: Callable[[str], None] = print,
 ) -> Path:
     """Draw ``NAME.png``: a family of every layout of a device, in every view of the scanner.
 
@@ -83,7 +82,6 @@ def device_sheet(
         name: one of :data:`bagscan.simulate.devices.NAMES`.
         seed: seed of the pieces and of the noise.
         profile: scanner profile.
-        report: prints progress messages.
 
     Raises:
         ConfigError: the device is unknown.
@@ -98,7 +96,7 @@ def device_sheet(
         for view, pixels in zip(scanner.views, pictures, strict=True):
             cells.append((pixels, f"{family.name}, {view.name}"))
         ways = ", ".join(f"{way} {n}" for way, n in _count_hidden(device, seed).items())
-        report(f"{family.name}: kinds of anomaly of {len(KINDS)} by way: {ways}")
+        log.info(f"{family.name}: kinds of anomaly of {len(KINDS)} by way: {ways}")
     return _draw_sheet(out / f"{name}.png", cells, len(scanner.views))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from bagscan.core.errors import DataError
 from bagscan.core.files import atomic_write
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import STRATA
+
+log = logging.getLogger(__name__)
 
 FOLDS = 5
 ENOUGH_FOR_BASELINE = 100
@@ -47,13 +50,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) -> dict[str, Any]:
+def summarise(recipe: Recipe, out: Path) -> dict[str, Any]:
     """Write ``dataset.json`` and the merged COCO file of each split.
 
     Args:
         recipe: settings of the dataset.
         out: folder of the dataset.
-        report: called with the summary as text.
 
     Returns:
         The contents of ``dataset.json``.
@@ -78,7 +80,7 @@ def summarise(recipe: Recipe, out: Path, report: Callable[[str], None] = print) 
         "statistics_auc": statistics_auc(records),
     }
     (out / "dataset.json").write_text(json.dumps(summary, indent=1))
-    report(text(summary))
+    log.info(text(summary))
     return summary
 
 

@@ -7,8 +7,9 @@ one is kept with which the maps of a scan change least when the scan is shown di
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from bagscan.formats import find_scans, read_scan
 from bagscan.model_folder import read_description
 from bagscan.screening import Screener
 from bagscan.training.agreement import MIN_FEATURE, agreement
+
+log = logging.getLogger(__name__)
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the new statistics
 CROP_PX, CROPS_PER_VIEW = 192, 4
@@ -62,7 +65,6 @@ def adapt(
     out: Path,
     benign: Sequence[Path] = (),
     max_scans: int = 300,
-    report: Callable[[str], None] = print,
 ) -> Adaptation:
     """Adapt a detector to the scans of an archive and save it as a new model folder.
 
@@ -72,18 +74,17 @@ def adapt(
         out: model folder to write.
         benign: scans declared benign, on which the share of alarms must not rise.
         max_scans: largest number of scans to use, at even steps through the archive.
-        report: receives progress messages.
 
     Raises:
         DataError: fewer than 20 scans are readable, or a check gets worse; nothing is written then.
         ModelError: the folder is not a detector.
     """
     detector = Detector.load(folder)
-    views = _read_views(folder, archive, max_scans, report)
+    views = _read_views(folder, archive, max_scans)
     n_checked = round(CHECKED * len(views))
-    result = _mix_statistics(detector, views[n_checked:], views[:n_checked], report)
+    result = _mix_statistics(detector, views[n_checked:], views[:n_checked])
     if benign:
-        result = _check_alarms(detector, result, folder, benign, report)
+        result = _check_alarms(detector, result, folder, benign)
     detector.about["adapted"] = asdict(result) | {"from": detector.id}
     detector.save(out)
     return result
@@ -93,17 +94,16 @@ def _mix_statistics(
     detector: Detector,
     used: Sequence[View],
     checked: Sequence[View],
-    report: Callable[[str], None],
 ) -> Adaptation:
     """Give the detector the mixture of statistics with the highest agreement, or refuse."""
     before, as_it_was = _statistics(detector.network), agreement(detector, checked)
-    report(f"agreement {as_it_was:.4f} before, on {len(checked)} scans")
-    target = _estimate(detector, used, report)
+    log.info(f"agreement {as_it_was:.4f} before, on {len(checked)} scans")
+    target = _estimate(detector, used)
     results = {}
     for share in SHARES:
         _set_statistics(detector.network, before, target, share)
         results[share] = agreement(detector, checked)
-        report(f"agreement {results[share]:.4f} with {share:.0%} of the new statistics")
+        log.info(f"agreement {results[share]:.4f} with {share:.0%} of the new statistics")
     best = max(results, key=results.__getitem__)
     if results[best] < as_it_was + MIN_GAIN:
         raise DataError(
@@ -120,12 +120,11 @@ def _check_alarms(
     result: Adaptation,
     folder: Path,
     benign: Sequence[Path],
-    report: Callable[[str], None],
 ) -> Adaptation:
     """Add the shares of benign scans that alarm; refuse a detector that raises more of them."""
     with tempfile.TemporaryDirectory() as adapted:
         detector.save(Path(adapted))
-        before, after = (_alarm_share(model, benign, report) for model in (folder, Path(adapted)))
+        before, after = (_alarm_share(model, benign) for model in (folder, Path(adapted)))
     if after > before:
         raise DataError(
             f"the model is not adapted: {after:.1%} of the scans declared benign would alarm, "
@@ -134,9 +133,7 @@ def _check_alarms(
     return replace(result, false_alarms=after, false_alarms_before=before)
 
 
-def _read_views(
-    folder: Path, archive: Sequence[Path], max_scans: int, report: Callable[[str], None]
-) -> list[View]:
+def _read_views(folder: Path, archive: Sequence[Path], max_scans: int) -> list[View]:
     """Read the first view of scans at even steps through the archive, in random order."""
     select = input_of(read_description(folder)).select
     paths = find_scans(archive)
@@ -146,7 +143,7 @@ def _read_views(
         try:
             views.append(select(read_scan(path).views[0]))
         except ReadError as error:
-            report(f"left out: {error}")
+            log.info(f"left out: {error}")
     if len(views) < MIN_SCANS:
         raise DataError(
             f"adaptation needs at least {MIN_SCANS} scans that can be read, got {len(views)}"
@@ -155,7 +152,7 @@ def _read_views(
     return [views[k] for k in order]
 
 
-def _alarm_share(model: Path, paths: Sequence[Path], report: Callable[[str], None]) -> float:
+def _alarm_share(model: Path, paths: Sequence[Path]) -> float:
     """Return the share of scans that a model finds something in."""
     screener = Screener.load(model, runtime="torch")
     alarms = []
@@ -163,7 +160,7 @@ def _alarm_share(model: Path, paths: Sequence[Path], report: Callable[[str], Non
         try:
             scan = read_scan(path)
         except ReadError as error:
-            report(f"left out: {error}")
+            log.info(f"left out: {error}")
             continue
         alarms.append(bool(screener.screen(scan).findings))
     if not alarms:
@@ -200,9 +197,7 @@ def _set_statistics(
 
 
 @torch.inference_mode()
-def _estimate(
-    detector: Detector, views: Sequence[View], report: Callable[[str], None]
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _estimate(detector: Detector, views: Sequence[View]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return the statistics of crops of the views, and restore those of the detector."""
     network = detector.network.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -214,7 +209,7 @@ def _estimate(
     for done, view in enumerate(views, 1):
         network(torch.from_numpy(_crops(features_of(view), rng)))
         if done % 50 == 0 or done == len(views):
-            report(f"{done} of {len(views)} scans seen")
+            log.info(f"{done} of {len(views)} scans seen")
     target = _statistics(network)
     network.eval().load_state_dict(before)
     return target

@@ -24,7 +24,6 @@ from torch import Tensor, distributed, nn
 
 from bagscan.core.errors import ConfigError, TrainingError
 
-DEVICE = "BAGSCAN_DEVICE"
 LONGEST_VALIDATION = timedelta(hours=12)  # other processes wait so long for rank 0
 
 
@@ -114,21 +113,31 @@ class Compute:
         return bool(result.item())
 
 
-@lru_cache(maxsize=1)
-def compute() -> Compute:
-    """Return the device and rank of this process, and join the process group if there is one.
+_process: Compute | None = None
 
-    The device is that of ``BAGSCAN_DEVICE`` (auto, cpu, cuda, cuda:1, ...). ``torchrun`` sets the
-    variables of the rank.
+
+def compute() -> Compute:
+    """Return the device and rank of this process; :func:`set_up` first, on ``auto``, if needed."""
+    return _process or set_up()
+
+
+def set_up(device_name: str = "auto") -> Compute:
+    """Choose the device of this process, and join the process group if there is one.
+
+    ``torchrun`` sets the variables of the rank.
+
+    Args:
+        device_name: see :func:`device_named`.
 
     Raises:
         ConfigError: the device does not exist.
     """
+    global _process
     rank, count, local = (
         int(os.environ.get(name, default))
         for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
     )
-    device = device_named(os.environ.get(DEVICE, "auto"), local if count > 1 else None)
+    device = device_named(device_name, local if count > 1 else None)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if count > 1 and not distributed.is_initialized():
@@ -140,7 +149,8 @@ def compute() -> Compute:
         )
         # Threads of Gloo that outlive the interpreter abort the process.
         atexit.register(distributed.destroy_process_group)
-    return Compute(device, rank, count)
+    _process = Compute(device, rank, count)
+    return _process
 
 
 def device_named(name: str, number: int | None = None) -> torch.device:

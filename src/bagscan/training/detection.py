@@ -5,6 +5,7 @@ Mask R-CNN predicts boxes and masks, Faster R-CNN boxes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,13 @@ from bagscan.evaluation.detection import coco_scores
 from bagscan.model import Model
 from bagscan.model_config import InputConfig, ModelConfig
 from bagscan.training.compute import compute
-from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.experiment import LoopExperiment, Scores
 from bagscan.training.joint_experiment import load_regioner
 from bagscan.training.keeping import weights_keeper
 from bagscan.training.parts import read_parts
 from bagscan.training.samples import Sample, load_samples, subsample_evenly
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -132,16 +135,14 @@ def _box(mask: Tensor) -> Tensor:
     return torch.stack([columns[0, 0], rows[0, 0], columns[-1, 0] + 1, rows[-1, 0] + 1]).float()
 
 
-def evaluate_detections(
-    model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None
-) -> dict[str, Any]:
+def evaluate_detections(model: Model, samples: Sequence[Sample]) -> dict[str, Any]:
     """Return the COCO average precision of boxes and masks of a model's item detector."""
     detections, finder = [], model.regioner
     assert isinstance(finder, Finder)
     for number, sample in enumerate(samples, 1):
         detections.append(finder.detect(sample.full_view()))
-        if report and number % 25 == 0:
-            report(f"searched {number} of {len(samples)} views")
+        if number % 25 == 0:
+            log.info(f"searched {number} of {len(samples)} views")
     return coco_scores(
         [s.annotations for s in samples], detections, [s.counts.shape[-2:] for s in samples]
     )
@@ -181,23 +182,23 @@ class DetectionExperiment(LoopExperiment):
             )
         )
 
-    def prepare(self, out: Path, report: Report) -> tuple[DetectionTask, Callable[[Scores], None]]:
+    def prepare(self, out: Path) -> tuple[DetectionTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = self.model()
-        parts = read_parts(self, self.data, model, out, report)
+        parts = read_parts(self, self.data, model, out)
         return DetectionTask(model, parts.train, parts.val, self.training), weights_keeper(
             model.regioner, out / self.written
         )
 
 
 def detection_samples(
-    experiment: DetectionExperiment, run_folder: Path, part: str, report: Report = print
+    experiment: DetectionExperiment, run_folder: Path, part: str
 ) -> tuple[Model, list[Sample]]:
     """Load a trained detector and the views of one split."""
     model = experiment.model()
     load_regioner(model, run_folder / experiment.written)
-    records = load_records(experiment.data, report)
-    split = load_or_make_split(experiment.data, records, run_folder, report)
+    records = load_records(experiment.data)
+    split = load_or_make_split(experiment.data, records, run_folder)
     return model, load_samples(
-        part_records(experiment.data, records, split, part), model, report, split.sha256
+        part_records(experiment.data, records, split, part), model, split.sha256
     )

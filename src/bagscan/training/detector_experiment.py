@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,10 @@ from bagscan.simulate.prohibited import NAMES as PROHIBITED
 from bagscan.training.compute import compute
 from bagscan.training.detector import DetectorTask
 from bagscan.training.detector_config import DetectorTaskConfig
-from bagscan.training.experiment import Report, Scores, SimulatedExperiment
+from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +60,12 @@ class DetectorExperiment(SimulatedExperiment):
         if self.images not in IMAGES:
             raise ValueError(f"images must be one of {', '.join(IMAGES)}, got {self.images!r}")
 
-    def prepare(self, out: Path, report: Report) -> tuple[DetectorTask, Callable[[Scores], None]]:
+    def prepare(self, out: Path) -> tuple[DetectorTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         save_resolved(self, self.kind, out)
         started = Detector.load(self.start) if self.start else None
-        scenes, categories = packed_scenes(self.sets, self.pack_workers, report)
-        report(f"{len(scenes['train'])} training scenes, {len(scenes['val'])} validation scenes")
+        scenes, categories = packed_scenes(self.sets, self.pack_workers)
+        log.info(f"{len(scenes['train'])} training scenes, {len(scenes['val'])} validation scenes")
         detector = Detector.new(
             self.network,
             categories,
@@ -96,7 +99,6 @@ class DetectorExperiment(SimulatedExperiment):
 def packed_scenes(
     sets: tuple[str, ...],
     workers: int,
-    report: Callable[[str], None],
     start: Detector | None = None,
 ) -> tuple[dict[str, list[PackedScene]], tuple[str, ...]]:
     """Pack the sets that are not packed yet, and load their scenes.
@@ -104,7 +106,6 @@ def packed_scenes(
     Args:
         sets: directories of simulated sets.
         workers: number of processes that pack.
-        report: receives progress messages.
         start: detector whose categories new packs use; by default those of the first set.
 
     Returns:
@@ -118,7 +119,7 @@ def packed_scenes(
     process = compute()
     common = start.network.config.categories if start else None
     for root in roots if process.writes else ():
-        pack(root, KINDS, common, workers, report)
+        pack(root, KINDS, common, workers)
         common = common or packed_categories(root)
     process.broadcast_from_rank0(True)  # the other processes wait until the sets are packed
     categories = start.network.config.categories if start else packed_categories(roots[0])
@@ -144,20 +145,20 @@ def _count_devices(categories: tuple[str, ...]) -> int:
 
 
 def load_start(
-    start: str, sets: tuple[str, ...], workers: int, report: Callable[[str], None]
+    start: str, sets: tuple[str, ...], workers: int
 ) -> tuple[Detector, dict[str, list[PackedScene]]]:
     """Load the detector that training starts from, and scenes packed with its categories.
 
     Args:
         start: directory of the detector.
-        sets, workers, report: see :func:`packed_scenes`.
+        sets, workers: see :func:`packed_scenes`.
 
     Raises:
         ConfigError: the sets were packed with other categories.
         DataError: a directory is not a simulated set.
     """
     detector = Detector.load(start)
-    return detector, packed_scenes(sets, workers, report, detector)[0]
+    return detector, packed_scenes(sets, workers, detector)[0]
 
 
 def copy_weights(detector: Detector, trained: Detector) -> None:
@@ -191,38 +192,33 @@ def copy_weights(detector: Detector, trained: Detector) -> None:
         ) from error
 
 
-def calibrate_detector(
-    sets: Sequence[str], folder: Path, max_fpr: float, report: Callable[[str], None] = print
-) -> Detector:
+def calibrate_detector(sets: Sequence[str], folder: Path, max_fpr: float) -> Detector:
     """Choose thresholds on validation scenes of simulated sets and store them with the weights.
 
     Args:
         sets: directories of simulated sets.
         folder: model folder of the detector.
         max_fpr: largest share of benign bags that raise an alarm.
-        report: receives progress messages and warnings.
     """
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = [bag for name in sets for bag in score_dataset(Path(name), usable, "val", report=report)]
+    bags = [bag for name in sets for bag in score_dataset(Path(name), usable, "val")]
     detector = Detector.load(folder)
     anomalous = sum(bag.anomalous for bag in bags)
     for warning in warn_few_examples(
         {"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}
     ):
-        report(f"warning: {warning}")
+        log.warning(warning)
     detector.thresholds, detector.operating_point = calibrated(bags, max_fpr)
     detector.save(folder)
     return detector
 
 
-def evaluate_detector(
-    sets: Sequence[str], folder: Path, part: str, report: Callable[[str], None] = print
-) -> dict[str, Any]:
+def evaluate_detector(sets: Sequence[str], folder: Path, part: str) -> dict[str, Any]:
     """Return the metrics of a detector on one split of simulated sets, by group and overall."""
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
-    bags = [bag for name in sets for bag in score_dataset(Path(name), usable, part, report=report)]
+    bags = [bag for name in sets for bag in score_dataset(Path(name), usable, part)]
     groups = sorted({bag.about["group"] for bag in bags})
     results = {
         group: measure([bag for bag in bags if bag.about["group"] == group], usable.thresholds)

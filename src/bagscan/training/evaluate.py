@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from bagscan.training.multi_label import MultiLabelExperiment, class_scores, lab
 from bagscan.training.one_class import OneClassExperiment
 from bagscan.training.samples import Sample
 
+log = logging.getLogger(__name__)
+
 LEVELS = ("segment", "scan")
 # Kinds that produce a model of regioner, encoder and scorer.
 ModelExperiment = JointExperiment | OneClassExperiment | MultiLabelExperiment
@@ -42,7 +44,6 @@ def calibrate_model(
     experiment: ModelExperiment,
     folder: Path,
     max_fpr: float,
-    report: Callable[[str], None] = print,
     level: str = "segment",
 ) -> Model:
     """Calibrate scores and choose the operating point on the validation split, and save both.
@@ -57,7 +58,6 @@ def calibrate_model(
         experiment: experiment that the model was trained in.
         folder: model folder.
         max_fpr: largest false-positive rate, in (0, 1).
-        report: receives messages and warnings.
         level: what the rate counts: ``segment`` (benign segments) or ``scan`` (benign scans, by
             split conformal). A scan is scored as in use, by its worst segment in any view.
 
@@ -74,7 +74,7 @@ def calibrate_model(
     data, split_folder, is_own_split = _data_to_score(
         experiment.data, folder, whole_views=level == "scan"
     )
-    scored = score_split(model, data, "val", split_folder, report, is_own_split)
+    scored = score_split(model, data, "val", split_folder, is_own_split)
     # In use any region can raise an alarm, even one that the protocol counts as background.
     scan_truth, scan_scores = fused(
         [dataclasses.replace(bag, foreground=np.ones_like(bag.foreground)) for bag in scored.bags]
@@ -94,13 +94,13 @@ def calibrate_model(
     )
     if len(benign):  # a scan has hundreds of segments, so their rate says little about scans
         n_alarms = int((benign >= model.operating_point.threshold).sum())
-        report(f"{n_alarms} of {len(benign)} benign validation scans raise an alarm")
+        log.info(f"{n_alarms} of {len(benign)} benign validation scans raise an alarm")
     for warning in warn_few_examples(
         {"benign scans": len(benign), "anomalous scans": int(scan_truth.sum())}
     ):
-        report(f"warning: {warning}")
+        log.warning(warning)
     if previous is not None and previous.threshold != model.operating_point.threshold:
-        report(f"replacing the threshold {previous.threshold:.4f} ({previous.criterion})")
+        log.info(f"replacing the threshold {previous.threshold:.4f} ({previous.criterion})")
     model.about["benign_score_quantiles"] = benign_quantiles(truth, scores)
     model.save(folder)
     return model
@@ -160,7 +160,6 @@ def evaluate_model(
     folder: Path,
     part: str,
     out: Path,
-    report: Callable[[str], None] = print,
     regioner: dict[str, Any] | None = None,
     everywhere: bool = False,
     as_screened: bool = False,
@@ -174,7 +173,6 @@ def evaluate_model(
         folder: model folder.
         part: ``train``, ``val`` or ``test``.
         out: file for the record.
-        report: receives progress messages and warnings.
         regioner: its regions are scored in place of the model's, to compare models on the same
             regions; see :meth:`Model.with_regioner`.
         everywhere: True to score the whole view; see :meth:`Model.everywhere`.
@@ -189,7 +187,7 @@ def evaluate_model(
     if regioner:
         model = model.with_regioner(regioner)
     data, split_folder, is_own_split = _data_to_score(experiment.data, folder, as_screened)
-    scored = score_split(model, data, part, split_folder, report, is_own_split)
+    scored = score_split(model, data, part, split_folder, is_own_split)
     point = model.operating_point
     threshold = point.threshold if point else 0.5
     results = evaluate_levels(scored.bags, threshold)
@@ -243,7 +241,6 @@ def evaluate_detection(
     run_folder: Path,
     part: str,
     out: Path,
-    report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Evaluate an item detector by COCO box and mask AP, and write the result record.
 
@@ -252,18 +249,17 @@ def evaluate_detection(
         run_folder: run folder of ``bagscan train``.
         part: ``train``, ``val`` or ``test``.
         out: file for the record.
-        report: receives progress messages.
 
     Returns:
         The record.
     """
-    model, samples = detection_samples(experiment, run_folder, part, report)
+    model, samples = detection_samples(experiment, run_folder, part)
     split = read_split(
         Path(experiment.data.split) if experiment.data.split else run_folder / "split.json"
     )
     record = make_record(
         f"detection-{run_folder.name}-{part}",
-        evaluate_detections(model, samples, report),
+        evaluate_detections(model, samples),
         data={
             "name": "+".join(s.root for s in experiment.data.sources),
             "hash": split.data_hash,

@@ -19,10 +19,10 @@ import torch
 from bagscan.config import apply_settings, fill, read_yaml
 from bagscan.core.errors import ConfigError
 from bagscan.core.machine import usable_cores
+from bagscan.training.compute import set_up
 from bagscan.training.loop import Task, run
 from bagscan.training.loop_config import LoopConfig
 
-Report = Callable[[str], None]
 Scores = dict[str, float]
 # Class of each kind, imported on demand.
 KINDS = {
@@ -56,7 +56,7 @@ class Experiment(ABC):
         """Seed of the run."""
 
     @abstractmethod
-    def learn(self, out: Path, report: Report) -> Scores:
+    def learn(self, out: Path) -> Scores:
         """Train into a run folder and return the best validation scores."""
 
 
@@ -76,17 +76,17 @@ class LoopExperiment(Experiment):
         return self.loop.seed
 
     @abstractmethod
-    def prepare(self, out: Path, report: Report) -> tuple[Task, Callable[[Scores], None]]:
+    def prepare(self, out: Path) -> tuple[Task, Callable[[Scores], None]]:
         """Return the task, and a callback that stores the best weights so far."""
 
-    def learn(self, out: Path, report: Report) -> Scores:
+    def learn(self, out: Path) -> Scores:
         """Train into a run folder, from its last checkpoint if it has one.
 
         Returns:
             The best validation scores.
         """
-        task, keep = self.prepare(out, report)
-        return run(task, self.loop, out, keep, report)
+        task, keep = self.prepare(out)
+        return run(task, self.loop, out, keep)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +128,23 @@ def load_kind(name: str) -> type[Experiment]:
     return experiment_class
 
 
-def train(experiment: Experiment, out: Path, report: Report = print) -> Scores:
+def train(experiment: Experiment, out: Path, device: str = "auto") -> Scores:
     """Train an experiment and return its best validation scores.
 
     The best weights so far are always in ``out / experiment.written``.
+
+    Args:
+        experiment: what to train.
+        out: folder of the run.
+        device: device to train on: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``, which takes an
+            accelerator if the machine has one.
+
+    Raises:
+        ConfigError: the device cannot be used.
     """
+    set_up(device)
     torch.set_num_threads(
         experiment.threads or max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
     )
     torch.manual_seed(experiment.seed)
-    return experiment.learn(out, report)
+    return experiment.learn(out)

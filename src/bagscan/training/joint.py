@@ -8,7 +8,8 @@ training it stays fixed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ from bagscan.training.targets import (
     soft_shares,
     verdict_loss,
 )
+
+log = logging.getLogger(__name__)
 
 
 class JointTask:
@@ -254,14 +257,12 @@ def is_object_level(model: Model) -> bool:
     return model.regioner.kind != "superpixel"
 
 
-def score_samples(
-    model: Model, samples: Sequence[Sample], report: Callable[[str], None] | None = None
-) -> list[ScoredView]:
+def score_samples(model: Model, samples: Sequence[Sample]) -> list[ScoredView]:
     """Score the regions of samples as in use, for the within-bag protocol."""
     results = []
     for number, (sample, regions, embeddings) in enumerate(described(model, samples), 1):
-        if report and number % 25 == 0:
-            report(f"scored {number} of {len(samples)} scans")
+        if number % 25 == 0:
+            log.info(f"scored {number} of {len(samples)} scans")
         results.append(as_bag(sample, regions, model.score(embeddings)))
     return results
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,14 @@ from bagscan.datasets.splits import Split
 from bagscan.evaluation.within_bag import ScoredView
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
-from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.experiment import LoopExperiment, Scores
 from bagscan.training.joint import JointTask, score_samples
 from bagscan.training.joint_config import JointConfig
 from bagscan.training.keeping import model_keeper
 from bagscan.training.parts import read_parts
 from bagscan.training.samples import Sample, load_samples
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +50,12 @@ class JointExperiment(LoopExperiment):
     init: str | None = None
     init_regioner: str | None = None
 
-    def prepare(self, out: Path, report: Report) -> tuple[JointTask, Callable[[Scores], None]]:
+    def prepare(self, out: Path) -> tuple[JointTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = Model(self.model)
         _initialise(model, self)
-        parts = read_parts(
-            dataclasses.replace(self, model=model.config), self.data, model, out, report
-        )
-        report(
+        parts = read_parts(dataclasses.replace(self, model=model.config), self.data, model, out)
+        log.info(
             f"{len(parts.train)} training and {len(parts.val)} validation samples; "
             f"data hash {parts.split.data_hash[:12]}"
         )
@@ -124,7 +125,6 @@ def score_split(
     data: DataConfig,
     part: str,
     run_folder: Path,
-    report: Report = print,
     same_split: bool = True,
 ) -> SplitScores:
     """Score every scan of one split of an experiment's data.
@@ -134,18 +134,17 @@ def score_split(
         data: datasets.
         part: ``train``, ``val`` or ``test``.
         run_folder: directory with the split.
-        report: receives progress messages and warnings.
         same_split: True to warn if the model was trained with another split.
     """
-    records = load_records(data, report)
-    split = load_or_make_split(data, records, run_folder, report)
+    records = load_records(data)
+    split = load_or_make_split(data, records, run_folder)
     records_of_part = part_records(data, records, split, part)
-    report(f"scoring {len(records_of_part)} scans of {part}")
-    samples = load_samples(records_of_part, model, report, split.sha256)
+    log.info(f"scoring {len(records_of_part)} scans of {part}")
+    samples = load_samples(records_of_part, model, split.sha256)
     warnings = other_split(model, split) if same_split else []
     for text in warnings:
-        report(f"warning: {text}")
-    bags = score_samples(model, samples, report)
+        log.warning(text)
+    bags = score_samples(model, samples)
     return SplitScores(samples, bags, split, records, warnings)
 
 

@@ -8,6 +8,7 @@ processes that train together, each but the first adds its rank to the key.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from bagscan.training.checkpoint import load_checkpoint, read_progress, save_che
 from bagscan.training.compute import Compute, compute, moved
 from bagscan.training.drawing import loaders, prefetch_batches
 from bagscan.training.loop_config import LoopConfig, learning_rate_at
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT_S = 120.0  # a single process also saves after so many seconds
 STABLE = "stable.safetensors"
@@ -132,7 +135,6 @@ def run(
     config: LoopConfig,
     out: Path,
     on_best: Callable[[dict[str, float]], None],
-    report: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """Train to the last step, from the checkpoint in ``out`` if there is one.
 
@@ -141,7 +143,6 @@ def run(
         config: settings.
         out: directory for ``checkpoint.safetensors`` and ``log.jsonl``.
         on_best: called with the scores while the task's modules hold the best weights so far.
-        report: receives one line of progress at a time.
 
     Returns:
         The best validation scores.
@@ -156,20 +157,20 @@ def run(
     averaged = deepcopy(task.modules) if config.ema else {}
     state = task.modules | {f"ema-{name}": module for name, module in averaged.items()}
     path = out / "checkpoint.safetensors"
-    progress = _resume(path, out / STABLE, config, state, optimizer, report)
+    progress = _resume(path, out / STABLE, config, state, optimizer)
     if _has_stalled(config, progress):
-        report(f"stopped early: no improvement in {config.patience} validations")
+        log.info(f"stopped early: no improvement in {config.patience} validations")
         stopped: dict[str, float] = progress["best"]
         return stopped
     if progress.get("processes", process.count) != process.count:
-        report(
+        log.info(
             f"the run started with {progress['processes']} processes and continues with "
             f"{process.count}: the number of batches per step changes"
         )
     process.broadcast_state(state, progress["step"])
     progress |= {"processes": process.count, "steps": config.steps}
     saved = time.monotonic()
-    log = _Log(out / "log.jsonl", progress["step"], process.writes)
+    curves = _Log(out / "log.jsonl", progress["step"], process.writes)
     started, first_step = time.monotonic() - progress["seconds"], progress["step"]
     processes = loaders(process.device) if getattr(task, "can_draw_in_processes", True) else 0
     steps = range(first_step, config.steps)
@@ -183,20 +184,20 @@ def run(
                 _update_average(averaged, task.modules, min(config.ema, (1 + step) / (10 + step)))
             done = step + 1
             progress |= {"step": done, "seconds": time.monotonic() - started}
-            log.write(step=done, **terms)
+            curves.write(step=done, **terms)
             if config.cooldown and done == config.steps - config.cooldown:
                 _save(process, out / STABLE, state, optimizer, progress)
             if done % config.validate_every == 0 or done == config.steps:
                 process.average_buffers(state)
                 if process.writes:
                     scores = _validate(task, averaged, progress, on_best)
-                    log.write(step=done, validation=scores)
-                    report(_progress_line(done, config.steps, progress["seconds"], terms, scores))
+                    curves.write(step=done, validation=scores)
+                    log.info(_progress_line(done, config.steps, progress["seconds"], terms, scores))
                 if process.broadcast_from_rank0(_has_stalled(config, progress)):
-                    report(f"stopped early: no improvement in {config.patience} validations")
+                    log.info(f"stopped early: no improvement in {config.patience} validations")
                     break
             elif done % 20 == 0 and process.writes:
-                report(_progress_line(done, config.steps, progress["seconds"], terms))
+                log.info(_progress_line(done, config.steps, progress["seconds"], terms))
             # Several processes would have to agree on the clock, a single one need not.
             if done % config.checkpoint_every == 0 or (
                 process.count == 1 and time.monotonic() - saved > CHECKPOINT_S
@@ -219,13 +220,12 @@ def _resume(
     config: LoopConfig,
     state: dict[str, nn.Module],
     optimizer: torch.optim.Optimizer,
-    report: Callable[[str], None],
 ) -> dict[str, Any]:
     """Restore modules and optimizer if there is a checkpoint, and return the progress."""
     if not path.exists():
         return {"step": 0, "best": None, "stale": 0, "seconds": 0.0}
     progress = load_checkpoint(_checkpoint_to_resume(path, stable, config), state, optimizer)
-    report(f"resuming at step {progress['step']} of {config.steps}")
+    log.info(f"resuming at step {progress['step']} of {config.steps}")
     return progress
 
 

@@ -6,6 +6,7 @@ Other losses and ways to draw batches handle the imbalance of classes.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +23,12 @@ from bagscan.evaluation.multi_label import UNKNOWN, ranking_table
 from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.training.compute import compute
-from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.experiment import LoopExperiment, Scores
 from bagscan.training.keeping import model_keeper
 from bagscan.training.parts import read_parts
 from bagscan.training.samples import Sample, subsample_evenly
+
+log = logging.getLogger(__name__)
 
 LOSSES = ("bce", "weighted", "focal")
 CURVES = (
@@ -288,15 +291,13 @@ class MultiLabelExperiment(LoopExperiment):
     model: ModelConfig
     training: MultiLabelConfig = field(default_factory=MultiLabelConfig)
 
-    def prepare(self, out: Path, report: Report) -> tuple[MultiLabelTask, Callable[[Scores], None]]:
+    def prepare(self, out: Path) -> tuple[MultiLabelTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = Model(self.model)
-        parts = read_parts(
-            dataclasses.replace(self, model=model.config), self.data, model, out, report
-        )
+        parts = read_parts(dataclasses.replace(self, model=model.config), self.data, model, out)
         task = MultiLabelTask(model, parts.train, parts.val, self.training)
         positive = int((task.labels == 1).any(1).sum())
-        report(
+        log.info(
             f"{positive} positive and {len(task.labels) - positive} negative training images, "
             f"{len(task.val)} validation images"
         )

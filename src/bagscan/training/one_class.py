@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import Tensor
 from bagscan.contracts import ClassScorer, FittedScorer
 from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.files import atomic_write
+from bagscan.core.messages import attached
 from bagscan.datasets.config import DataConfig, load_or_make_split, load_records, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
@@ -32,11 +34,13 @@ from bagscan.model import Model
 from bagscan.model_config import ModelConfig
 from bagscan.scorers.fitted import keep_phases
 from bagscan.training.compute import compute
-from bagscan.training.experiment import Experiment, Report, Scores
+from bagscan.training.experiment import Experiment, Scores
 from bagscan.training.joint import as_bag, described
 from bagscan.training.multi_label import label_vector
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples, subsample_evenly
+
+log = logging.getLogger(__name__)
 
 SEVERAL = "several"  # kind of a sample with objects of different classes
 
@@ -116,9 +120,7 @@ def kind_of(sample: Sample) -> str:
     return sample.record.about.kind or (labels.pop() if len(labels) == 1 else SEVERAL)
 
 
-def describe_samples(
-    model: Model, samples: Sequence[Sample], report: Report = print
-) -> Descriptions:
+def describe_samples(model: Model, samples: Sequence[Sample]) -> Descriptions:
     """Describe the foreground regions of samples."""
     classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
     rows, truth, scan = [torch.zeros(0, model.encoder.dim)], [np.zeros(0, int)], [np.zeros(0, int)]
@@ -132,7 +134,7 @@ def describe_samples(
         truth.append(region_truth[has_truth])
         scan.append(np.full(int(has_truth.sum()), number))
         if (number + 1) % 200 == 0:
-            report(f"described {number + 1} of {len(samples)}")
+            log.info(f"described {number + 1} of {len(samples)}")
     return Descriptions(
         torch.cat(rows),
         np.concatenate(truth),
@@ -203,12 +205,13 @@ def start(experiment: OneClassExperiment) -> Model:
     return model.eval()
 
 
+class _JsonMessage(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps({"message": record.getMessage()})
+
+
 def fit(
-    model: Model,
-    train: Descriptions,
-    val: Descriptions,
-    config: OneClassConfig,
-    report: Report = print,
+    model: Model, train: Descriptions, val: Descriptions, config: OneClassConfig
 ) -> dict[str, float]:
     """Fit a model's scorer.
 
@@ -217,7 +220,6 @@ def fit(
         train: descriptions to fit to.
         val: descriptions to standardise and evaluate scores on.
         config: settings.
-        report: receives progress messages.
 
     Returns:
         ``auroc`` of validation regions; ``scan_auroc`` of scans by their worst region.
@@ -228,9 +230,9 @@ def fit(
     assert isinstance(model.scorer, FittedScorer)
     benign = train.benign(config.rows_per_scan, config.seed)
     anomalous = train.anomalous(config.leave_out)
-    report(f"fitting to {len(benign)} benign and {len(anomalous)} anomalous regions")
+    log.info(f"fitting to {len(benign)} benign and {len(anomalous)} anomalous regions")
     try:
-        model.scorer.fit(benign, anomalous, config.seed, report)
+        model.scorer.fit(benign, anomalous, config.seed)
     except ValueError as error:
         raise TrainingError(str(error)) from error
     model.eval()
@@ -287,28 +289,25 @@ class OneClassExperiment(Experiment):
         """Seed of the run."""
         return self.training.seed
 
-    def learn(self, out: Path, report: Report) -> Scores:
+    def learn(self, out: Path) -> Scores:
         """Describe, fit and save; existing descriptions are reused."""
         if compute().count > 1:
             raise ConfigError("kind one_class runs in a single process; start it without torchrun")
         model = start(self)
-        records = load_records(self.data, report)
-        split = load_or_make_split(self.data, records, out, report)
+        records = load_records(self.data)
+        split = load_or_make_split(self.data, records, out)
         save_resolved(dataclasses.replace(self, model=model.config), self.kind, out, split)
         train, val = (
             self._descriptions(
-                part, model, part_records(self.data, records, split, part), split, out, report
+                part, model, part_records(self.data, records, split, part), split, out
             )
             for part in ("train", "val")
         )
-        with (out / "log.jsonl").open("w") as log:
-
-            def record_message(text: str) -> None:
-                report(text)
-                log.write(json.dumps({"message": text}) + "\n")
-
-            keep_phases(model.scorer, out / "phases")
-            best = fit(model, train, val, self.training, record_message)
+        keep_phases(model.scorer, out / "phases")
+        messages = logging.FileHandler(out / "log.jsonl", "w")
+        messages.setFormatter(_JsonMessage())
+        with attached(messages):
+            best = fit(model, train, val, self.training)
         model.about |= {
             "training data": split.data_hash,
             "validation": {k: round(v, 4) for k, v in best.items()},
@@ -325,14 +324,13 @@ class OneClassExperiment(Experiment):
         records: Sequence[Record],
         split: Split,
         out: Path,
-        report: Report,
     ) -> Descriptions:
         limit = self.training.validation_scans if part == "val" else 0
         name = f"descriptions_{part}_{experiment_id(model, self.data, split.data_hash)}"
         path = out / f"{name}{f'_{limit}' if limit else ''}.safetensors"
         if not path.exists():
-            samples = load_samples(records, model, report, split.sha256)
+            samples = load_samples(records, model, split.sha256)
             if limit:
                 samples = subsample_evenly(samples, limit)
-            save_descriptions(describe_samples(model, samples, report), path)
+            save_descriptions(describe_samples(model, samples), path)
         return load_descriptions(path)

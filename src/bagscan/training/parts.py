@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +28,7 @@ class Parts:
     val: list[Sample]
 
 
-def read_parts(
-    experiment: Experiment, data: DataConfig, model: Model, out: Path, report: Callable[[str], None]
-) -> Parts:
+def read_parts(experiment: Experiment, data: DataConfig, model: Model, out: Path) -> Parts:
     """Read the samples that an experiment trains and validates on.
 
     Args:
@@ -39,17 +36,16 @@ def read_parts(
         data: datasets.
         model: model that determines the working size and channels of samples.
         out: run folder.
-        report: receives progress messages.
 
     Raises:
         ConfigError: ``out`` holds a run with other settings.
         DataError: a split is empty.
     """
-    records = load_records(data, report)
-    split = load_or_make_split(data, records, out, report)
+    records = load_records(data)
+    split = load_or_make_split(data, records, out)
     save_resolved(experiment, experiment.kind, out, split)
     train, val = (
-        load_samples(part_records(data, records, split, part), model, report, split.sha256)
+        load_samples(part_records(data, records, split, part), model, split.sha256)
         for part in ("train", "val")
     )
     return Parts(split, train, val)

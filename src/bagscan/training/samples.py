@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -15,6 +16,8 @@ from bagscan.datasets.record import Record, check_annotations
 from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
 from bagscan.model import Model
+
+log = logging.getLogger(__name__)
 
 MAX_REPORTED = 5  # errors of left-out scans to report
 T = TypeVar("T")
@@ -183,7 +186,6 @@ def to_counts(view: View) -> tuple[np.ndarray, np.ndarray]:
 def load_samples(
     records: Sequence[Record],
     model: Model,
-    report: Callable[[str], None] = print,
     sha256: Mapping[str, str] | None = None,
 ) -> list[Sample]:
     """Load many samples; scans that cannot be used are reported and left out.
@@ -191,7 +193,6 @@ def load_samples(
     Args:
         records: records to load.
         model: see :func:`load_sample`.
-        report: receives messages.
         sha256: hash of each record's file by record id.
 
     Raises:
@@ -213,9 +214,9 @@ def load_samples(
         loaded = list(pool.map(load, records))
     errors = [item for item in loaded if isinstance(item, str)]
     for text in errors[:MAX_REPORTED]:
-        report(f"left out: {text}")
+        log.info(f"left out: {text}")
     if len(errors) > MAX_REPORTED:
-        report(f"left out: {len(errors) - MAX_REPORTED} more")
+        log.info(f"left out: {len(errors) - MAX_REPORTED} more")
     samples = [item for item in loaded if isinstance(item, Sample)]
     if not samples:
         raise DataError(f"none of {len(records)} scans can be used; first error: {errors[0]}")

@@ -6,7 +6,8 @@ Each scene has two views, and two scans of each: without and with its anomaly.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute
+
+log = logging.getLogger(__name__)
 
 HALF_CELL = 8  # label pixels, of 16 per cell
 TRUTHS = 2 + MAX_DEVICES  # planes of the truth: anomaly, ignored pixels and each device
@@ -77,7 +80,7 @@ class SceneMaps:
 
 
 def load_scene_maps(
-    detector: Detector, scenes: Sequence[PackedScene], folder: Path, report: Callable[[str], None]
+    detector: Detector, scenes: Sequence[PackedScene], folder: Path
 ) -> list[SceneMaps]:
     """Compute and store the maps of scenes; stored maps are reused.
 
@@ -85,7 +88,6 @@ def load_scene_maps(
         detector: trained detector.
         scenes: packed scenes; those without two views or a device under test are left out.
         folder: directory for the maps of this detector alone.
-        report: receives progress messages.
     """
     folder.mkdir(parents=True, exist_ok=True)
     process, network = compute(), detector.network.eval().to(memory_format=torch.channels_last)
@@ -96,7 +98,7 @@ def load_scene_maps(
     for done, scene in enumerate(missing if process.writes else (), 1):
         _store_maps(detector, network, scene, _array_path(folder, scene))
         if done % REPORT_EVERY == 0 or done == len(missing):
-            report(f"computed the maps of {done} of {len(missing)} scenes")
+            log.info(f"computed the maps of {done} of {len(missing)} scenes")
     process.broadcast_from_rank0(True)  # the other processes wait until the maps are stored
     return [_read_scene(_array_path(folder, scene)) for scene in scenes]
 

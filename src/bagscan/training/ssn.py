@@ -20,7 +20,7 @@ from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions.ssn import SSN
 from bagscan.regions.superpixels import Config as SSNConfig
 from bagscan.training.compute import compute
-from bagscan.training.experiment import LoopExperiment, Report, Scores
+from bagscan.training.experiment import LoopExperiment, Scores
 from bagscan.training.keeping import weights_keeper
 from bagscan.training.losses import compactness_loss, label_reconstruction_loss
 from bagscan.training.resolved import save_resolved
@@ -171,7 +171,7 @@ class SegmentationExperiment(LoopExperiment):
     regioner: SSNConfig = field(default_factory=SSNConfig)
     training: SSNTrainingConfig = field(default_factory=SSNTrainingConfig)
 
-    def prepare(self, out: Path, report: Report) -> tuple[SSNTask, Callable[[Scores], None]]:
+    def prepare(self, out: Path) -> tuple[SSNTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         ssn = SSN(self.regioner)
         save_resolved(self, self.kind, out)

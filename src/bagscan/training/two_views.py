@@ -5,6 +5,7 @@ It is trained on the maps of a trained detector, whose own weights stay fixed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,11 +23,13 @@ from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector_experiment import load_start
 from bagscan.training.detector_targets import map_losses
-from bagscan.training.experiment import Report, Scores, SimulatedExperiment
+from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch, Shown, bags_of
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
 from bagscan.training.seen_maps import HALF_CELL, SceneMaps, load_scene_maps
+
+log = logging.getLogger(__name__)
 
 FULL = 16.0  # label pixels per cell
 
@@ -231,17 +234,17 @@ class TwoViewsExperiment(SimulatedExperiment):
     two_views: TwoViewsConfig = field(default_factory=lambda: TwoViewsConfig(width=96))
     training: TwoViewsTaskConfig = field(default_factory=TwoViewsTaskConfig)
 
-    def prepare(self, out: Path, report: Report) -> tuple[TwoViewsTask, Callable[[Scores], None]]:
+    def prepare(self, out: Path) -> tuple[TwoViewsTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         if not self.two_views.width:
             raise ConfigError("two_views.width must be at least 1")
         save_resolved(self, self.kind, out)
-        trained, scenes = load_start(self.start, self.sets, self.pack_workers, report)
+        trained, scenes = load_start(self.start, self.sets, self.pack_workers)
         maps = {
-            part: load_scene_maps(trained, scenes[part], out / "seen" / trained.id, report)
+            part: load_scene_maps(trained, scenes[part], out / "seen" / trained.id)
             for part in ("train", "val")
         }
-        report(f"{len(maps['train'])} training scenes, {len(maps['val'])} validation scenes")
+        log.info(f"{len(maps['train'])} training scenes, {len(maps['val'])} validation scenes")
         network = DetectorNetwork(
             replace(trained.network.config, pretrained=False, two_views=self.two_views)
         )

@@ -5,6 +5,7 @@ The network of single views and the two-view network are trained together.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,12 +26,14 @@ from bagscan.training.compute import autocast_bf16, compute
 from bagscan.training.detector import DetectorTask
 from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.detector_experiment import load_start
-from bagscan.training.experiment import Report, Scores, SimulatedExperiment
+from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch
 from bagscan.training.pixel_batches import PixelBatch, Rows, build_pixel_batch, select_rows
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
 from bagscan.training.two_views import TwoViewsTaskConfig, losses, validate_bags
+
+log = logging.getLogger(__name__)
 
 MAX_DEVICES_PER_PASS = 16  # limits memory
 
@@ -238,10 +241,10 @@ class WholeBagsExperiment(SimulatedExperiment):
     start: str
     training: WholeBagsConfig = field(default_factory=WholeBagsConfig)
 
-    def prepare(self, out: Path, report: Report) -> tuple[WholeBagsTask, Callable[[Scores], None]]:
+    def prepare(self, out: Path) -> tuple[WholeBagsTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         save_resolved(self, self.kind, out)
-        detector, scenes = load_start(self.start, self.sets, self.pack_workers, report)
+        detector, scenes = load_start(self.start, self.sets, self.pack_workers)
         if detector.network.two_views is None:
             raise ConfigError(
                 f"start: {self.start} has no two-view network; train kind two_views first"
@@ -263,5 +266,5 @@ class WholeBagsExperiment(SimulatedExperiment):
             detector.devices,
             detector.images,
         )
-        report(f"{len(task.train)} training scenes, {len(task.val)} validation scenes")
+        log.info(f"{len(task.train)} training scenes, {len(task.val)} validation scenes")
         return task, keep

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from bagscan.formats.coco import coco_categories, coco_entry
 from bagscan.service.store.files import Files
 from bagscan.service.store.tables import decisions, results, reviews, scans
 
+log = logging.getLogger(__name__)
+
 Confirmed = tuple[set[int], list[dict[str, Any]]]  # numbers of findings, boxes of readers
 
 
-def export_decided(
-    connection: Connection, files: Files, out: Path, report: Callable[[str], None] = print
-) -> dict[str, Any]:
+def export_decided(connection: Connection, files: Files, out: Path) -> dict[str, Any]:
     """Write the closed scans with stored images to a dataset.
 
     It consists of ``images/``, ``annotations.json`` and ``decisions.json``.
@@ -33,7 +34,6 @@ def export_decided(
 
     Args:
         out: new or empty directory.
-        report: receives progress messages.
 
     Returns:
         Numbers of ``scans``, ``images`` and ``annotations``, and ``out``.
@@ -55,7 +55,7 @@ def export_decided(
     for row in rows:
         parts, boxes = confirmed.get(row["id"], (set(), []))
         if row["outcome"] == "suspect" and not (row["row"]["findings"] or boxes):
-            report(f"{row['source_id']}: left out; suspect, but nothing is flagged or marked")
+            log.info(f"{row['source_id']}: left out; suspect, but nothing is flagged or marked")
             continue
         names = _write_files(files, row, out / "images")
         exported.append(
@@ -88,7 +88,7 @@ def export_decided(
     (out / "annotations.json").write_text(json.dumps(coco))
     (out / "decisions.json").write_text(json.dumps(exported, indent=1))
     counts = {"scans": len(exported), "images": len(images), "annotations": len(annotations)}
-    report(
+    log.info(
         f"wrote {counts['scans']} decided scans with {counts['images']} views and "
         f"{counts['annotations']} annotations to {out}"
     )
