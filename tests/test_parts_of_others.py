@@ -99,7 +99,28 @@ def read(path):
     pixels = np.load(path.open("rb")).astype(np.float32)
     return View(pixels, ("red", "green", "blue"), "pseudo_colour")
 """
-ENTRIES = """[bagscan.regions]
+DEVICE = '''
+"""A tube that is open at both ends."""
+LAYOUTS = ("short", "long", "thick")
+DIMENSIONS = {"radius_mm": (12.0, 19.0), "length_mm": (90.0, 160.0)} | {
+    f"unused_{k}_mm": (1.0, 2.0) for k in range(8)
+}
+def build(b, d, layout):
+    with b.frame((0, 0, d.radius_mm), axis="x"), b.part("tube"):
+        b.cylinder("aluminium", d.radius_mm, d.length_mm, (0, 0, 0))
+'''
+RECIPE = """count: 2
+profile: g640_coarse
+devices: [tube]
+parts: {train: 1}
+groups: {new_stagings: 1}
+items: [0, 1]
+bags: {tray: 1}
+ways: [taped_outside]
+"""
+ENTRIES = """[bagscan.devices]
+tube = toy.tube
+[bagscan.regions]
 columns = toy.columns
 [bagscan.encoders]
 means = toy.means
@@ -135,6 +156,7 @@ for check, module in (
     testing.check_part(module)
 testing.check_dataset(toy.toys.Config(format="toys", root="toys"))
 testing.check_format(toy.reader.read, Path("data/toys/even0.toy"))
+testing.check_device("tube")
 sys.argv = ["bagscan", *sys.argv[1:]]
 main()
 """
@@ -153,6 +175,7 @@ def package(tmp_path):
         "plane": SCORER,
         "toys": DATASET,
         "reader": FORMAT,
+        "tube": DEVICE,
     }.items():
         (folder / f"{name}.py").write_text(text)
     told = tmp_path / "site" / "toy-0.1.dist-info"
@@ -167,6 +190,7 @@ def package(tmp_path):
         with (scans / f"{'odd' if k % 2 else 'even'}{k}.toy").open("wb") as file:
             np.save(file, pixels)
     (tmp_path / "toy.yaml").write_text(CONFIG)
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
     (tmp_path / "work.py").write_text(WORK)
     return tmp_path
 
@@ -193,6 +217,8 @@ def test_parts_of_others_are_checked_trained_and_screened_with(package, monkeypa
         "screen", "data/toys", "--model", "run/model", "--out", "screened", "--runtime", "torch"
     )
     assert (package / "screened" / "findings.json").read_text().count('"scan_id"') >= 12
+    bagscan("simulate", "--preset", "recipe.yaml", "--out", "simulated")
+    assert '"tube' in (package / "simulated" / "annotations_train.json").read_text()
     # The regioner has no export; with a regioner that has one, the other two are exported.
     assert bagscan("export", "onnx", "--model", "run/model", fails=True)
     bagscan(

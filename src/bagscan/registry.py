@@ -1,9 +1,9 @@
-"""Registry of regioners, encoders, scorers and datasets by module name.
+"""Registry of regioners, encoders, scorers, datasets and devices by module name.
 
 Modules are imported on first use. Other packages register theirs with entry points. The groups
-``bagscan.regions``, ``bagscan.encoders``, ``bagscan.scorers`` and ``bagscan.datasets`` contain
-modules. The group ``bagscan.formats`` contains a :class:`bagscan.formats.scans.ScanFormat` for each
-file ending.
+``bagscan.regions``, ``bagscan.encoders``, ``bagscan.scorers``, ``bagscan.datasets`` and
+``bagscan.devices`` (of the simulator) contain modules. The group ``bagscan.formats`` contains a
+:class:`bagscan.formats.scans.ScanFormat` for each file ending.
 """
 
 from __future__ import annotations
@@ -54,14 +54,19 @@ def part(kind: str, name: str) -> ModuleType:
     if name in builtin_names(kind):
         return importlib.import_module(f"bagscan.{kind}.{name}")
     if name in (points := offered(kind)):
-        return _load(points[name])
+        return load(points[name])
     raise ConfigError(
         f"unknown name {name!r} in {kind}{nearest(name, names(kind))} "
         "(bagscan doctor lists all names)"
     )
 
 
-def _load(point: EntryPoint) -> ModuleType:
+def load(point: EntryPoint) -> ModuleType:
+    """Import the module of an entry point.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
     try:
         module: ModuleType = point.load()
     except Exception as error:

@@ -251,7 +251,7 @@ def check_device(name: str) -> None:
     """Check a simulated device: layouts, dimensions, materials, closed solids and no overlaps.
 
     Args:
-        name: one of :data:`bagscan.simulate.devices.NAMES` or of the prohibited items.
+        name: one of :func:`bagscan.simulate.devices.names` or of the prohibited items.
 
     Raises:
         AssertionError: a check fails.

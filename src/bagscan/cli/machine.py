@@ -23,6 +23,7 @@ def doctor(as_json: AsJson = False) -> None:
     from bagscan.model_folder import shipped_models
     from bagscan.registry import ALL, names
     from bagscan.runtime.load import describe_runtime
+    from bagscan.simulate.devices import names as device_names
 
     packages = (
         "numpy",
@@ -55,7 +56,7 @@ def doctor(as_json: AsJson = False) -> None:
         "cores": {"of the machine": os.cpu_count(), "usable": usable_cores()},
         "runtime": {path.name: describe_runtime(path) for path in shipped_models()},
         "packages": versions,
-        "parts": {kind: names(kind) for kind in ALL},
+        "parts": {kind: names(kind) for kind in ALL} | {"devices": list(device_names())},
         "data_folder": f"{folder} ({'present' if folder.is_dir() else 'absent: set BAGSCAN_DATA'})",
     }
 
@@ -68,7 +69,7 @@ def doctor(as_json: AsJson = False) -> None:
         ]
         rows += [f"model {name}: runs on {runtime}" for name, runtime in result["runtime"].items()]
         rows += [f"  {name}: {version}" for name, version in versions.items()]
-        rows += [f"{kind}: {', '.join(names(kind))}" for kind in ALL]
+        rows += [f"{kind}: {', '.join(found)}" for kind, found in result["parts"].items()]
         return "\n".join(rows)
 
     show(result, as_json, text)

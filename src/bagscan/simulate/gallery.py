@@ -79,7 +79,7 @@ def device_sheet(
 
     Args:
         out: directory of the image.
-        name: one of :data:`bagscan.simulate.devices.NAMES`.
+        name: one of :func:`bagscan.simulate.devices.names`.
         seed: seed of the pieces and of the noise.
         profile: scanner profile.
 

@@ -14,7 +14,14 @@ from bagscan.simulate.anomalies import KINDS, SIZES
 from bagscan.simulate.assembly import Assembly
 from bagscan.simulate.bags import KINDS as BAGS
 from bagscan.simulate.concealment import WAYS
-from bagscan.simulate.devices import NAMES, Family, build_device, draw_family, owned_piece
+from bagscan.simulate.devices import (
+    Family,
+    build_device,
+    draw_family,
+    names,
+    owned_piece,
+    seed_of,
+)
 from bagscan.simulate.prohibited import NAMES as PROHIBITED
 
 # Random streams of a scene. Append new streams, so that the existing streams do not change.
@@ -92,7 +99,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         known = {
-            "devices": NAMES,
+            "devices": names(),
             "prohibited_classes": PROHIBITED,
             "kinds": KINDS,
             "ways": tuple(WAYS),
@@ -181,5 +188,5 @@ def owned_device(collection: int, family: Family) -> tuple[Assembly, dict[str, A
     """Build a piece of a laboratory's collection; it is the same in every scan."""
     assert family.piece is not None
     return build_device(
-        family, collection_stream(collection, 0, NAMES.index(family.device), family.piece)
+        family, collection_stream(collection, 0, seed_of(family.device), family.piece)
     )

@@ -19,7 +19,7 @@ from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.bag_contents import DeviceUnderTest, Placed, SceneObject, pack
 from bagscan.simulate.bags import Bag, build_bag
 from bagscan.simulate.concealment import Concealed
-from bagscan.simulate.devices import NAMES, Family
+from bagscan.simulate.devices import Family, seed_of
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
 from bagscan.simulate.recipe import Recipe, collection_stream, owned_device
@@ -91,7 +91,7 @@ def known_staging(
 ) -> Concealed | None:
     """Return a staging of a piece of the collection. It does not depend on the dataset's seed."""
     assert family.piece is not None
-    rng = collection_stream(collection, 1, NAMES.index(family.device), family.piece, staging)
+    rng = collection_stream(collection, 1, seed_of(family.device), family.piece, staging)
     return _stage(
         owned_device(collection, family)[0], family.device, kinds, ways, sizes, rng, build_anomaly
     )

@@ -22,7 +22,7 @@ from bagscan.detector.scored_bags import score_dataset
 from bagscan.evaluation.meaning import warn_few_examples
 from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
-from bagscan.simulate.devices import NAMES
+from bagscan.simulate.devices import names as device_names
 from bagscan.simulate.prohibited import NAMES as PROHIBITED
 from bagscan.training.compute import compute
 from bagscan.training.detector import DetectorTask
@@ -141,7 +141,7 @@ def _count_devices(categories: tuple[str, ...]) -> int:
 
     Components with the name of a device, such as the camera of a phone, come later.
     """
-    return len(list(itertools.takewhile(NAMES.__contains__, categories[len(KINDS) :])))
+    return len(list(itertools.takewhile(device_names().__contains__, categories[len(KINDS) :])))
 
 
 def load_start(

@@ -3,7 +3,8 @@
 A module defines ``LAYOUTS`` (three or more), ``DIMENSIONS`` (ten or more, with units in their
 names) and ``build(b, d, layout)``. This function adds solids to a
 :class:`bagscan.simulate.assembly.Builder`; x and y lie in the plane of the resting device, z points
-up. To add a device, write its module and append its name to ``NAMES``.
+up. To add a device, write its module and append its name to ``NAMES``. Other packages register
+theirs with entry points of the group ``bagscan.devices``.
 
 A *family* is a product: a layout and a number. It determines the nominal dimensions. Its pieces
 differ slightly in dimensions, and in the details of boards and cords. Training, validation and test
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from bagscan import registry
 from bagscan.core.errors import ConfigError, nearest
 from bagscan.simulate import prohibited
 from bagscan.simulate.assembly import Assembly, Builder
@@ -52,7 +54,7 @@ class Family:
     """A product, or a piece of it.
 
     Attributes:
-        device: class, one of ``NAMES`` or :data:`bagscan.simulate.prohibited.NAMES`.
+        device: class, one of :func:`names` or :data:`bagscan.simulate.prohibited.NAMES`.
         layout: one of the ``LAYOUTS`` of the device.
         number: number of the family within the layout.
         piece: number of the piece in a laboratory's collection; None for a new piece.
@@ -76,20 +78,36 @@ class Family:
         return "val" if self.number in VALIDATION_FAMILIES else "train"
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of all devices: first the built-in ones, then those of entry points."""
+    return (*NAMES, *(name for name in registry.offered("devices") if name not in NAMES))
+
+
+def seed_of(name: str) -> int:
+    """Return the number of a device in seeds of collections.
+
+    It is the position of a built-in device, and a hash of the name of any other, so that it does
+    not depend on which packages are installed.
+    """
+    return NAMES.index(name) if name in NAMES else len(NAMES) + zlib.crc32(name.encode())
+
+
 def device_module(name: str) -> ModuleType:
     """Import the module of a device or of a prohibited item.
 
     Raises:
-        ConfigError: the name is unknown.
+        ConfigError: the name is unknown, or the module of another package cannot be imported.
     """
     if name in prohibited.NAMES:
         return importlib.import_module(f"bagscan.simulate.prohibited.{name}")
-    if name not in NAMES:
-        available = (*NAMES, *prohibited.NAMES)
-        raise ConfigError(
-            f"unknown device {name!r}{nearest(name, available)}; available: {', '.join(available)}"
-        )
-    return importlib.import_module(f"bagscan.simulate.devices.{name}")
+    if name in NAMES:
+        return importlib.import_module(f"bagscan.simulate.devices.{name}")
+    if name in (points := registry.offered("devices")):
+        return registry.load(points[name])
+    available = (*names(), *prohibited.NAMES)
+    raise ConfigError(
+        f"unknown device {name!r}{nearest(name, available)}; available: {', '.join(available)}"
+    )
 
 
 def families(device: str, part: str | None = None) -> list[Family]:
