@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from bagscan.cli import app
 from bagscan.core import OperatingPoint, View
-from bagscan.core.errors import DataError
+from bagscan.core.errors import ConfigError, DataError
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
 from bagscan.formats import read_scan
@@ -134,27 +134,26 @@ def test_the_share_of_alarms_is_that_of_screening(model, archive):
         _alarm_share(model, [])
 
 
-def test_benign_scans_are_screened_by_the_command(model, archive, tmp_path, monkeypatch):
+def test_the_command_refuses_a_model_that_alarms_more(model, archive, tmp_path, monkeypatch):
     monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
+    adapt(model, [archive], tmp_path / "unchecked")
+    before, after = (_alarm_share(m, [archive]) for m in (model, tmp_path / "unchecked"))
     out = tmp_path / "out"
-    args = [
-        "adapt",
-        str(model),
-        str(archive),
-        "--out",
-        str(out),
-        "--benign",
-        str(archive),
-        "--json",
-    ]
-    run = CliRunner().invoke(app, args)
-    if run.exception is None:
+    args = ["adapt", str(model), str(archive), "--out", str(out), "--benign", str(archive)]
+    run = CliRunner().invoke(app, [*args, "--json"])
+    assert isinstance(run.exception, DataError) == (after > before) == (not out.exists())
+    if after <= before:
         told = json.loads(run.stdout)
-        assert told["false_alarms"] <= told["false_alarms_before"]
-        assert (out / "model.json").is_file()
-    else:
-        assert isinstance(run.exception, DataError)
-        assert not out.exists()
+        assert (told["false_alarms_before"], told["false_alarms"]) == (before, after)
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(model, archive, tmp_path, monkeypatch):
+    (tmp_path / "a_file").write_text("")
+    monkeypatch.setattr(adapting, "adapt", lambda *_: pytest.fail("began to adapt"))
+    run = CliRunner().invoke(
+        app, ["adapt", str(model), str(archive), "--out", str(tmp_path / "a_file" / "out")]
+    )
+    assert isinstance(run.exception, ConfigError)
 
 
 def test_few_or_unreadable_scans_are_an_error(model, archive, tmp_path):

@@ -240,7 +240,7 @@ def adapt(
 
     from bagscan.training.adapt import adapt as adapt_detector
 
-    check_folders({"--out": out})
+    check_folders({"--out": out}, {"--out"})
     result = adapt_detector(model, archive, out, benign, max_scans)
     show(
         {"out": str(out)} | asdict(result),
