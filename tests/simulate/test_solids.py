@@ -31,6 +31,7 @@ from bagscan.simulate.devices import (
     families,
 )
 from bagscan.simulate.items import ITEMS, LOOK_ALIKES, build_item
+from bagscan.simulate.luggage import LUGGAGE
 from bagscan.simulate.mesh import box, rotation_xyz
 from bagscan.simulate.occupancy import BoxFinder, audit
 from bagscan.simulate.resembling import RESEMBLING, build_resembling
@@ -133,7 +134,7 @@ def test_prohibited_items_nest_without_overlap(name):
     testing.check_device(name)
 
 
-@pytest.mark.parametrize("name", RESEMBLING)
+@pytest.mark.parametrize("name", RESEMBLING | LUGGAGE)
 def test_what_resembles_them_nests_without_overlap(name):
     for seed in range(3):
         item = build_resembling(name, np.random.default_rng(seed))

@@ -13,6 +13,7 @@ from bagscan.simulate.assembly import Assembly
 from bagscan.simulate.bags import Bag
 from bagscan.simulate.devices import Family, build_device, draw_family
 from bagscan.simulate.items import COMMON, ITEMS, LOOK_ALIKES, build_item
+from bagscan.simulate.luggage import LUGGAGE
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.packing import Heap
 from bagscan.simulate.recipe import Recipe
@@ -115,7 +116,7 @@ def pack(
 def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> list[Family | str]:
     """Choose families of prohibited items, and names of benign things that resemble them.
 
-    Up to three sets of metal fittings come with them: real bags have dozens of small metal parts.
+    Up to six things of real luggage come with them, such as metal parts, rods, tins and straps.
     """
     count = int(rng.integers(recipe.prohibited[0], recipe.prohibited[1] + 1))
     items = [
@@ -123,7 +124,7 @@ def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> l
     ]
     benign = [str(name) for name in rng.choice(list(RESEMBLING), count)] if count else []
     if count:
-        benign += ["fittings"] * int(rng.integers(0, 4))
+        benign += [str(name) for name in rng.choice(list(LUGGAGE), int(rng.integers(0, 7)))]
     chosen = [*items, *benign]
     return [chosen[k] for k in rng.permutation(len(chosen))]
 

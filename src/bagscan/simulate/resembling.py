@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, Assembly, Builder
+from bagscan.simulate.luggage import LUGGAGE
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.parts import helix
 from bagscan.simulate.prohibited.blades import add_blade
@@ -16,12 +17,12 @@ def build_resembling(name: str, rng: np.random.Generator) -> Assembly:
     """Build an item near the origin, as a component of the same name.
 
     Args:
-        name: key of ``RESEMBLING``.
+        name: key of ``RESEMBLING`` or of :data:`bagscan.simulate.luggage.LUGGAGE`.
         rng: random generator of dimensions and materials.
     """
     b = Builder(rng)
     with b.part(name):
-        RESEMBLING[name](b)
+        (RESEMBLING | LUGGAGE)[name](b)
     return b.build()
 
 
@@ -103,46 +104,6 @@ def stapler(b: Builder) -> None:
     b.cylinder("iron", 2.5, long * 0.2, (-long * 0.31, 0, 14), 10, axis="x", inside=room)
 
 
-def fittings(b: Builder) -> None:
-    """Add loose metal fittings of bags and clothes: rings, zip pulls, rivets, buckles, a chain."""
-    pitch = 42.0  # each piece has a square of its own, so that none overlap
-    places = [(pitch * (i - 2), pitch * (j - 1.5)) for i in range(5) for j in range(4)]
-    for k in b.rng.permutation(len(places))[: int(b.rng.integers(5, 15))]:
-        metal = str(b.rng.choice(["brass", "zamak", "nickel", "iron"]))
-        with b.frame((*places[k], 0.0), rotation_xyz(0, 0, b.rng.uniform(0, 2 * np.pi))):
-            FITTINGS[int(b.rng.integers(len(FITTINGS)))](b, metal)
-
-
-def _ring(b: Builder, metal: str) -> None:
-    radius = b.rng.uniform(4, 14)
-    b.tube(metal, radius, radius - b.rng.uniform(1.2, 2.6), 2.4, (0, 0, 1.2))
-
-
-def _zip_pull(b: Builder, metal: str) -> None:
-    long = b.rng.uniform(14, 24)
-    b.slab(metal, (long, 7, 1.6), 3, (long / 2, 0, 0.8))
-    b.box(metal, (8, 9, 4.5), (-4.6, 0, 2.3))
-
-
-def _rivet(b: Builder, metal: str) -> None:
-    b.cylinder(metal, b.rng.uniform(2.5, 6), b.rng.uniform(2, 5), (0, 0, 1.5), 16)
-
-
-def _buckle(b: Builder, metal: str) -> None:
-    long, wide, bar = b.rng.uniform(18, 32), b.rng.uniform(14, 26), b.rng.uniform(2.2, 3.6)
-    frame = b.slab(metal, (long, wide, bar), 4, (0, 0, bar / 2))
-    b.slab(AIR, (long - 2 * bar, wide - 2 * bar, bar), 3, (0, 0, bar / 2), inside=frame)
-    b.box(metal, (bar, wide - 2 * bar - 0.4, bar * 0.8), (0, 0, bar / 2))
-
-
-def _chain(b: Builder, metal: str) -> None:
-    radius = b.rng.uniform(2.0, 3.0)
-    for k in range(int(b.rng.integers(4, 8))):
-        b.tube(metal, radius, radius - 0.9, 1.1, ((2 * radius + 0.2) * (k - 3), 0, 0.6))
-
-
-FITTINGS = (_ring, _zip_pull, _rivet, _buckle, _chain)
-
 RESEMBLING: dict[str, Callable[[Builder], None]] = {
     "cutlery": cutlery,
     "hair_tongs": hair_tongs,
@@ -150,5 +111,4 @@ RESEMBLING: dict[str, Callable[[Builder], None]] = {
     "corkscrew": corkscrew,
     "nail_clipper": nail_clipper,
     "stapler": stapler,
-    "fittings": fittings,
 }
