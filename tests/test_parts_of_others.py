@@ -1,9 +1,13 @@
 """Another package adds parts and formats through entry points; they train and screen."""
 
+import json
 import subprocess
 import sys
 
 import pytest
+
+from bagscan.core.errors import ModelError
+from bagscan.model import Model
 
 REGIONER = '''
 """Columns of a view."""
@@ -217,6 +221,13 @@ def test_parts_of_others_are_checked_trained_and_screened_with(package, monkeypa
         "screen", "data/toys", "--model", "run/model", "--out", "screened", "--runtime", "torch"
     )
     assert (package / "screened" / "findings.json").read_text().count('"scan_id"') >= 12
+    assert json.loads((package / "run" / "model" / "model.json").read_text())["packages"] == {
+        "regions": "toy 0.1",
+        "encoders": "toy 0.1",
+        "scorers": "toy 0.1",
+    }
+    with pytest.raises(ModelError, match="package toy"):  # not installed for this process
+        Model.load(package / "run" / "model")
     bagscan("simulate", "--preset", "recipe.yaml", "--out", "simulated")
     assert '"tube' in (package / "simulated" / "annotations_train.json").read_text()
     # The regioner has no export; with a regioner that has one, the other two are exported.

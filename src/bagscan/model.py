@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,10 @@ from bagscan.model_config import MIN_TRANSMISSION, ModelConfig
 from bagscan.model_folder import (
     FORMAT,
     calibration_of,
+    check_packages,
+    has_same_networks,
     operating_point_of,
+    packages_of,
     read_description,
     verified_id,
     write_files,
@@ -251,13 +254,14 @@ class Model(nn.Module):
             "operating_point": dataclasses.asdict(point) if point else None,
             "calibration": self.calibration,
             "about": self.about,
+            "packages": packages_of(dataclasses.asdict(self.config)),
         }
         contents = {
             "weights.safetensors": tensor_bytes({k: v.contiguous() for k, v in stored.items()}),
             "model.json": json.dumps(description, indent=1).encode(),
             "MODEL_CARD.md": _model_card(self).encode(),
         }
-        self.id = write_files(folder, contents, keep_graphs=_has_same_networks(folder, contents))
+        self.id = write_files(folder, contents, keep_graphs=has_same_networks(folder, contents))
         return self.id
 
     @classmethod
@@ -276,6 +280,7 @@ class Model(nn.Module):
                 f"{folder}: model is a {settings.get('kind')}; expected a model of regioner, "
                 "encoder and scorer; use load_model for all kinds"
             )
+        check_packages(folder, description)
         # The weights are in the folder, so start weights are not downloaded.
         for part_settings in (settings["regioner"], settings["encoder"]):
             _disable_start_weights(part_settings)
@@ -296,19 +301,6 @@ class Model(nn.Module):
 def _channels_last(maps: Tensor) -> np.ndarray:
     """Convert (B, D, h, w) to (B, h, w, D) float32."""
     return maps.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def _has_same_networks(folder: Path, contents: Mapping[str, bytes]) -> bool:
-    """Return True if weights and settings in the folder are the same, so that graphs are valid."""
-    try:
-        weights = (folder / "weights.safetensors").read_bytes()
-        old, new = (
-            json.loads(text)["model"]
-            for text in ((folder / "model.json").read_bytes(), contents["model.json"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged files
-        return False
-    return weights == contents["weights.safetensors"] and bool(old == new)
 
 
 def _disable_start_weights(settings: dict[str, Any]) -> None:

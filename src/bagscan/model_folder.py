@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from bagscan import registry
 from bagscan.config import fill
 from bagscan.core import OperatingPoint
 from bagscan.core.calibrated import UNCALIBRATED
@@ -27,6 +28,7 @@ HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
 DESCRIBED = ("model", "operating_point", "about")
 RETIRED = ("trainable",)
+PARTS = {"regions": "regioner", "encoders": "encoder", "scorers": "scorer"}
 GRAPHS = (
     "both_views.onnx",
     "items.onnx",
@@ -82,6 +84,19 @@ def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool =
         for name in stale:
             (folder / name).unlink()
     return _model_id(sums)
+
+
+def has_same_networks(folder: Path, contents: Mapping[str, bytes]) -> bool:
+    """Return True if weights and settings in the folder are the same, so that graphs are valid."""
+    try:
+        weights = (folder / "weights.safetensors").read_bytes()
+        old, new = (
+            json.loads(text)["model"]
+            for text in ((folder / "model.json").read_bytes(), contents["model.json"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):  # missing or damaged files
+        return False
+    return weights == contents["weights.safetensors"] and bool(old == new)
 
 
 def graphs_in(folder: Path) -> list[str]:
@@ -152,6 +167,29 @@ def _remove_retired(settings: Any) -> Any:
     if not isinstance(settings, dict):
         return settings
     return {key: _remove_retired(value) for key, value in settings.items() if key not in RETIRED}
+
+
+def packages_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the package of each part of a model that bagscan does not provide, by kind."""
+    return {
+        kind: package
+        for kind, part in PARTS.items()
+        if (package := registry.package_of(kind, settings[part]["name"])) is not None
+    }
+
+
+def check_packages(folder: Path, description: Mapping[str, Any]) -> None:
+    """Check that the packages of a model's parts are installed.
+
+    Raises:
+        ModelError: one is not.
+    """
+    for kind, package in description.get("packages", {}).items():
+        name = description["model"][PARTS[kind]]["name"]
+        if name not in registry.names(kind):
+            raise ModelError(
+                f"{folder}: {name!r} is a part of the package {package}, which is not installed"
+            )
 
 
 def operating_point_of(description: dict[str, Any]) -> OperatingPoint | None:

@@ -61,6 +61,14 @@ def part(kind: str, name: str) -> ModuleType:
     )
 
 
+def package_of(kind: str, name: str) -> str | None:
+    """Return name and version of the package that provides a part; None for built-in parts."""
+    point = offered(kind).get(name)
+    if name in builtin_names(kind) or point is None or point.dist is None:
+        return None
+    return f"{point.dist.name} {point.dist.version}"
+
+
 def load(point: EntryPoint) -> ModuleType:
     """Import the module of an entry point.
 
