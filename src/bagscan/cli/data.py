@@ -15,6 +15,7 @@ from bagscan.cli.terminal import (
     Config,
     Preset,
     Settings,
+    check_folders,
     configuration,
     show,
 )
@@ -31,6 +32,10 @@ def data_check(
     read: Annotated[
         bool, typer.Option(help="Also read the pixels of every scan, not only its annotations.")
     ] = False,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a picture of each dataset: 16 scans with their boxes."),
+    ] = None,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -43,6 +48,8 @@ def data_check(
     from bagscan.datasets.config import read_data
 
     config = configuration(config, preset)
+    if pictures is not None:
+        check_folders({"--pictures": pictures}, {"--pictures"})
     data = read_data(config, settings)
     try:  # torch is optional here: without it, only the data section is checked
         from bagscan.training.experiment import read_experiment
@@ -61,11 +68,21 @@ def data_check(
         # All scans of a simulated dataset have one scanner, so their devices are counted instead.
         groups = "devices" if source.format == "simulated" else "scanners"
         datasets.append(_summarise(collection, groups, read))
+        if pictures is not None:
+            datasets[-1]["picture"] = _draw(collection, pictures / f"{len(datasets)}.png")
     show({"datasets": datasets, "lacking": missing}, as_json, lambda: _text(datasets, missing))
     if missing:
         raise typer.Exit(EXIT_USAGE)
     if any(dataset["bad"] for dataset in datasets):
         raise typer.Exit(EXIT_BAD_ITEMS)
+
+
+def _draw(collection: Collection, path: Path) -> str:
+    from bagscan.reporting.annotation_sheet import write_annotation_sheet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count = write_annotation_sheet(collection, path)
+    return f"{path} ({count} scans)"
 
 
 def _summarise(collection: Collection, groups: str, read: bool) -> dict[str, Any]:
@@ -98,6 +115,8 @@ def _text(datasets: list[dict[str, Any]], missing: list[str]) -> str:
         counts = f"{dataset['scans']} scans, {dataset['absent']} absent, {len(dataset['bad'])} bad"
         lines.append(f"{dataset['name']}: {counts}")
         lines += [f"  {note}" for note in dataset["notes"]]
+        if "picture" in dataset:
+            lines.append(f"  picture: {dataset['picture']}")
         for key in ("objects", *GROUPS):
             if key in dataset:
                 found = ", ".join(f"{name} {n}" for name, n in sorted(dataset[key].items()))

@@ -1,0 +1,57 @@
+"""A contact sheet shows boxes where the annotations have them, and survives bad scans."""
+
+import json
+
+import numpy as np
+from PIL import Image
+from typer.testing import CliRunner
+
+from bagscan.cli import app
+from bagscan.core import Annotation
+from bagscan.datasets.record import Collection, Record
+from bagscan.reporting.annotation_sheet import CAPTION_PX, CELL_PX, write_annotation_sheet
+
+
+def scan(folder, name, *boxes):
+    path = folder / f"{name}.png"
+    Image.fromarray(np.full((100, 200, 3), 255, np.uint8)).save(path)
+    return Record(name, path, tuple(Annotation("gun", box) for box in boxes))
+
+
+def coloured(sheet):
+    """Return rows and columns of the pixels that are not grey."""
+    pixels = np.asarray(sheet).astype(int)
+    return np.argwhere(np.ptp(pixels, axis=2) > 60)
+
+
+def test_a_box_is_drawn_at_its_scaled_place(tmp_path):
+    record = scan(tmp_path, "a", (50.0, 40.0, 100.0, 80.0))
+    assert write_annotation_sheet(Collection("made up", (record,)), tmp_path / "s.png") == 1
+    found = coloured(Image.open(tmp_path / "s.png"))
+    scale = min(1.0, (CELL_PX - 8) / 200)
+    assert found[:, 1].min() >= 4 + 50 * scale - 1
+    assert found[:, 1].max() <= 4 + 100 * scale + 1
+    assert found[:, 0].max() <= CAPTION_PX + 80 * scale + 1
+
+
+def test_scans_without_objects_and_unreadable_ones_are_left_out(tmp_path):
+    records = [scan(tmp_path, "empty"), scan(tmp_path, "b", (0.0, 0.0, 9.0, 9.0))]
+    torn = scan(tmp_path, "torn", (0.0, 0.0, 9.0, 9.0))
+    torn.path.write_bytes(b"torn")
+    collection = Collection("made up", (*records, torn))
+    assert write_annotation_sheet(collection, tmp_path / "s.png") == 1
+    many = tuple(scan(tmp_path, f"c{k}", (0.0, 0.0, 9.0, 9.0)) for k in range(40))
+    assert write_annotation_sheet(Collection("many", many), tmp_path / "s.png") == 14
+    no_objects = Collection("no objects", (records[0],))
+    assert write_annotation_sheet(no_objects, tmp_path / "s.png") == 0
+
+
+def test_the_command_writes_a_picture_of_each_dataset(tiny_config, tmp_path):
+    out = tmp_path / "pictures"
+    run = CliRunner().invoke(
+        app, ["data", "check", str(tiny_config), "--pictures", str(out), "--json"]
+    )
+    assert run.exit_code == 0
+    (dataset,) = json.loads(run.stdout)["datasets"]
+    assert dataset["picture"].startswith(str(out / "1.png"))
+    assert coloured(Image.open(out / "1.png")).size
