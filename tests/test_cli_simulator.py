@@ -84,6 +84,7 @@ def test_contact_sheets(tmp_path):
             assert min(sheet.convert("L").getextrema()) < 100
 
 
+@pytest.mark.slow
 def test_a_sheet_of_one_device_says_what_can_be_hidden_in_it(tmp_path):
     found = run("gallery", "--out", tmp_path, "--device", "bottle", "--profile", "g640_coarse")
     assert found.exit_code == 0, found.output

@@ -23,6 +23,7 @@ TINY = [
     "init_regioner=null",
 ]
 JOINT = [path for path in CONFIGS if isinstance(read_experiment(path), JointExperiment)]
+FAST = ("simulated_smoke", "simulated_raw", "xray_joint")
 
 
 def test_there_are_configurations_of_every_kind():
@@ -30,7 +31,13 @@ def test_there_are_configurations_of_every_kind():
     assert set(CONFIGS) - set(JOINT)
 
 
-@pytest.mark.parametrize("path", JOINT, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[] if path.stem in FAST else pytest.mark.slow)
+        for path in JOINT
+    ],
+)
 def test_configuration_trains_one_step(path, yolo_root, simulated_root, tmp_path, monkeypatch):
     monkeypatch.setenv("BAGSCAN_DATA", str(yolo_root))
     experiment = read_experiment(path)

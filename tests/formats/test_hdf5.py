@@ -215,7 +215,9 @@ def large_chunk(path):
         )[:] = 1
 
 
-@pytest.mark.parametrize("make", [chunk_bomb, shape_bomb, large_chunk])
+@pytest.mark.parametrize(
+    "make", [chunk_bomb, shape_bomb, pytest.param(large_chunk, marks=pytest.mark.slow)]
+)
 def test_bombs_are_refused(tmp_path, make):
     make(tmp_path / "a.h5")
     with pytest.raises(ReadError):

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -56,6 +57,7 @@ def test_compactness_of_a_square_cell():
     assert math.isclose(loss, 4 / 3, rel_tol=1e-5)
 
 
+@pytest.mark.slow
 def test_descending_the_gradient_lowers_the_reconstruction_loss():
     torch.manual_seed(0)
     grid = Grid.for_count(24, 24, 9)

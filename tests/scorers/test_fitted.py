@@ -221,6 +221,7 @@ def test_bigan_tells_every_epoch_and_says_when_it_collapses(said):
     assert "COLLAPSED" not in young
 
 
+@pytest.mark.slow
 def test_bigan_goes_over_few_rows_until_its_steps_are_made(said):
     built(
         "bigan",

@@ -42,9 +42,9 @@ def test_a_raw_body_is_one_file(house):
         ("hang", "no answer within"),
         ("die", "ended in the middle"),
         ("nan", "malformed"),
-        ("torn", "malformed"),
-        ("lie alarm", "contradicts itself"),
-        ("broken", "sizes of tensors"),
+        pytest.param("torn", "malformed", marks=pytest.mark.slow),
+        pytest.param("lie alarm", "contradicts itself", marks=pytest.mark.slow),
+        pytest.param("broken", "sizes of tensors", marks=pytest.mark.slow),
     ],
 )
 def test_no_fault_of_a_model_is_silent_or_clear(make_house, word, why):
@@ -235,6 +235,7 @@ def test_a_scanner_that_is_not_known_is_review(make_house):
     assert "unknown scanner 'gate 9'" in told["reasons"][0]
 
 
+@pytest.mark.slow
 def test_drifting_scores_end_what_is_clear(make_house):
     house = make_house(drift_window=20)
     machine = house.machine()
@@ -284,6 +285,7 @@ def test_a_relative_folder_is_as_good_as_any(make_house, tmp_path, monkeypatch):
     assert config.watch == (tmp_path / "there",)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_while_it_has_nothing_to_do_is_replaced_before_a_scan_comes(house):
     send(house.machine(), tiff("clear"))
     (pid,) = house.service.dispatcher.worker_pids()

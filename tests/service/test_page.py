@@ -336,6 +336,7 @@ def test_the_slider_shows_and_changes_nothing(make_house, enter):
     assert house.person("operator").get(f"/v1/scans/{scan}").json()["result"]["threshold"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_ring_shows_where_a_small_flagged_part_lies(make_house, enter):
     house = make_house()
     bag(house)
@@ -604,7 +605,7 @@ def test_the_first_admin_comes_by_the_one_time_link(make_house, browser, listeni
     page.context.close()
 
 
-@pytest.mark.parametrize("size", [(1366, 768), (2560, 1440)])
+@pytest.mark.parametrize("size", [(1366, 768), pytest.param((2560, 1440), marks=pytest.mark.slow)])
 def test_nothing_is_cut_off(make_house, enter, size):
     house = make_house()
     bag(house)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from bagscan.cli import app
@@ -77,6 +78,7 @@ def test_the_service_itself_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_files_that_are_several_bags_are_refused(make_house, simulated_root):
     house = make_house(target=serve_tasks, screen_timeout_s=120.0)
     paths = [simulated_root / "raw" / f"00000{n}_below.tif" for n in "ab"]

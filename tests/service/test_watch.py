@@ -127,6 +127,7 @@ def test_a_kill_between_taking_in_and_moving_makes_no_second_job(watched, tmp_pa
     assert count(again, scans) == 1
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_moves_of_a_pair_makes_no_second_bag_of_what_is_left(watched, tmp_path):
     folder, make = watched
     house = make(folder=tmp_path / "store")
@@ -163,6 +164,7 @@ def test_a_scan_that_takes_the_place_of_one_that_is_taken_in_is_the_next(watched
     assert count(house, scans) == 2
 
 
+@pytest.mark.slow
 def test_a_verdict_that_a_kill_held_up_is_laid_out_at_the_next_start_once(watched, tmp_path):
     folder, make = watched
     house = make(folder=tmp_path / "store")

@@ -44,7 +44,7 @@ def config(tmp_path: Path, simulated_root: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["mask_rcnn", "faster_rcnn"])
+@pytest.mark.parametrize("name", ["mask_rcnn", pytest.param("faster_rcnn", marks=pytest.mark.slow)])
 def test_train_and_evaluate_from_the_command_line(config, tmp_path, name):
     more = ["--set", f"regioner.name={name}"]
     run = CliRunner().invoke(app, ["train", str(config), "--out", str(tmp_path / "run"), *more])
@@ -83,6 +83,7 @@ def test_any_number_of_channels_is_taken(
     assert first.shape[2] > 1, "the first kernels"
 
 
+@pytest.mark.slow
 def test_what_it_learnt_finds_items_in_a_model(config, tmp_path, simulated_root):
     experiment = read_experiment(config)
     assert isinstance(experiment, DetectionExperiment)

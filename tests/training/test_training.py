@@ -42,7 +42,7 @@ class Killed(Exception):
     ("mode", "loaders"),
     [
         ("joint", "0"),
-        ("two_stage", "0"),
+        pytest.param("two_stage", "0", marks=pytest.mark.slow),
         pytest.param(
             "joint",
             "2",
@@ -520,6 +520,7 @@ def test_a_projected_threat_adds_to_what_is_there_as_the_physics_says():
     assert np.median(image[2].numpy()[inside]) == pytest.approx(6.5, abs=0.4)
 
 
+@pytest.mark.slow
 def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_root):
     config = tmp_path / "items.yaml"
     config.write_text(
