@@ -11,12 +11,13 @@ export BAGSCAN_DATA
 
 setup: $(VENV)/.ready
 
-# uv resolves in seconds where it can be had; pip does the same, slower.
+# uv resolves in seconds where it can be had; pip does the same, slower. Both compile to bytecode: tests start
+# dozens of processes, and some machines are set not to write it later.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "Installing everything into $(VENV) (some minutes) ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]' \
+	$(BIN)/python -m pip install -q uv && $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]' \
 	  || $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
@@ -36,6 +37,7 @@ demo: light
 	@echo "Open demo-out/screened/report.html in a browser: every bag with what was flagged (red) and what is hidden (yellow)."
 
 test: setup
+	$(BIN)/python -m compileall -q src
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Whole paths: training to report, export in all runtimes, kills. CI runs them after make test.
