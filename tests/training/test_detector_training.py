@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -473,6 +474,11 @@ def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_p
         ), part
     with pytest.raises(ConfigError):  # it examines views one at a time
         replace(whole_bags, start=str(trained / "model")).prepare(tmp_path / "other")
+    of_items = Detector.load(Path(whole_bags.start))
+    of_items.prohibited = 1
+    of_items.save(tmp_path / "of_items")
+    with pytest.raises(ConfigError, match="prohibited"):
+        replace(whole_bags, start=str(tmp_path / "of_items")).prepare(tmp_path / "none")
 
 
 @pytest.mark.slow

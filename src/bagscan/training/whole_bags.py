@@ -249,6 +249,11 @@ class WholeBagsExperiment(SimulatedExperiment):
             raise ConfigError(
                 f"start: {self.start} has no two-view network; train kind two_views first"
             )
+        if detector.prohibited:
+            raise ConfigError(
+                f"start: {self.start} knows prohibited items, which kind whole_bags does not "
+                "train; it would forget them"
+            )
         detector.operating_point, before = None, dict(detector.about)
 
         def keep(scores: Scores) -> None:
