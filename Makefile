@@ -63,6 +63,7 @@ check: setup
 	$(BIN)/ruff format --check src tests experiments
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/settings.py --check
 	@$(MAKE) --no-print-directory site
 
 # The documentation, whose links and references must all lead somewhere.

@@ -94,3 +94,12 @@ def test_a_mistyped_configuration_is_told_its_neighbour(tmp_path):
     (tmp_path / "detector.yaml").write_text("kind: detector")
     with pytest.raises(ConfigError, match=r"'detector\.yaml'"):
         read_yaml(tmp_path / "detectr.yaml")
+
+
+@pytest.mark.parametrize(
+    "setting", ["network.channels=3", "network.categories=[gun]", "network.two_views.width=8"]
+)
+def test_settings_that_follow_from_others_are_refused(setting):
+    read_experiment(PRESETS / "detector.yaml")
+    with pytest.raises(ConfigError, match=setting.split("=")[0].rpartition(".")[0]):
+        read_experiment(PRESETS / "detector.yaml", [setting])

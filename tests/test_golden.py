@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from bagscan.contracts import Finder
 from bagscan.core import View
+from bagscan.regions.sub_components import SubComponents
 from bagscan.registry import KINDS, builtin_names, part
 
 STORED = Path(__file__).parent / "golden.json"
@@ -37,34 +39,41 @@ def pixels() -> np.ndarray:
     return image
 
 
+def grid_of_regions(labels: np.ndarray) -> list[float]:
+    """Regions at 6 x 8 places of the view, numbered in the order in which they are met.
+
+    Unlike areas, they change if regions are mirrored or exchanged.
+    """
+    order: dict[int, int] = {}
+    return [float(order.setdefault(int(k), len(order))) for k in labels[4::8, 4::8].ravel()]
+
+
 @torch.no_grad()
 def output(kind: str, name: str) -> list[float]:
-    """At most 32 numbers that represent the output of a part."""
+    """At most 49 numbers that represent the output of a part."""
     module = part(kind, name)
     torch.manual_seed(0)  # buffers of spectral norm
     built = by_formula(module.build(module.tiny()))
     view = View(pixels(), ("red", "green", "blue"), "pseudo_colour")
-    if hasattr(
-        built, "detector"
-    ):  # with such weights it is sure of nothing: its proposals' inputs stand for it
+    if isinstance(built, Finder):
+        # With such weights it is sure of nothing, so the input of its proposals is stored.
         maps = built.detector.backbone(
             built.prepare(torch.from_numpy(pixels())[None], view.channels)
         )
         found = torch.cat([o.flatten() for o in built.detector.rpn.head(list(maps.values()))[0]])
         return [float(v) for v in found[:: max(1, len(found) // 32)][:32]]
     if kind == "regions":
-        found = getattr(built, "parts", built).regions(
-            view
-        )  # of items and parts, take the parts: no item is found
-        return [float(found.n), *np.sort(found.areas())[::-1][:31].astype(float)]
+        # Of items and parts, take the parts, since no item is found.
+        cutter = built.parts if isinstance(built, SubComponents) else built
+        regions = cutter.regions(view)
+        return [float(regions.n), *grid_of_regions(regions.labels)]
     if kind == "encoders":
         labels = torch.from_numpy(
             (np.arange(48)[:, None] // 12 * 4 + np.arange(64)[None] // 16).astype(np.int64)
         )[None]
         found = built(torch.from_numpy(pixels())[None], labels, torch.tensor([[0, 5], [0, 9]]))
-        return [
-            float(v) for v in found.flatten()[:: (found.numel() // 32) | 1][:32]
-        ]  # odd, so as not to walk along one column
+        step = (found.numel() // 32) | 1  # odd, to take values of every column
+        return [float(v) for v in found.flatten()[::step][:32]]
     dim = built.config.dim
     return [float(v) for v in built.score(torch.sin(torch.arange(dim * 4.0)).reshape(4, dim))]
 

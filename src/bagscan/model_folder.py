@@ -184,11 +184,13 @@ def check_packages(folder: Path, description: Mapping[str, Any]) -> None:
     Raises:
         ModelError: one is not.
     """
-    for kind, package in description.get("packages", {}).items():
-        name = description["model"][PARTS[kind]]["name"]
-        if name not in registry.names(kind):
+    packages = description.get("packages")
+    for kind, part in PARTS.items() if isinstance(packages, dict) else ():
+        name = description["model"][part]["name"]
+        if kind in packages and name not in registry.names(kind):
             raise ModelError(
-                f"{folder}: {name!r} is a part of the package {package}, which is not installed"
+                f"{folder}: {name!r} is a part of the package {packages[kind]}, which is not "
+                "installed; install it to load the model"
             )
 
 

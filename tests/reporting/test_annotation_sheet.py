@@ -1,6 +1,7 @@
 """A contact sheet shows boxes where the annotations have them, and survives bad scans."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -32,6 +33,23 @@ def test_a_box_is_drawn_at_its_scaled_place(tmp_path):
     assert found[:, 1].min() >= 4 + 50 * scale - 1
     assert found[:, 1].max() <= 4 + 100 * scale + 1
     assert found[:, 0].max() <= CAPTION_PX + 80 * scale + 1
+
+
+def test_boxes_of_an_item_are_relative_to_its_window(tmp_path):
+    whole = scan(tmp_path, "a", (60.0, 40.0, 100.0, 80.0))
+    item = replace(
+        whole, window=(50, 30, 150, 90), annotations=(Annotation("gun", (10.0, 10.0, 50.0, 50.0)),)
+    )
+    pixels = np.full((100, 200, 3), 255, np.uint8)
+    pixels[40:80, 60:100] = (0, 0, 255)
+    Image.fromarray(pixels).save(whole.path)
+    write_annotation_sheet(Collection("made up", (item,)), tmp_path / "s.png")
+    sheet = np.asarray(Image.open(tmp_path / "s.png")).astype(int)
+    blue, drawn = (sheet[..., 2] > 200) & (sheet[..., 0] < 60), np.ptp(sheet, axis=2) > 60
+    frame = drawn & ~blue  # the box, drawn around the blue object
+    inner = np.argwhere(blue)
+    assert frame[:, inner[:, 1].min() - 3 : inner[:, 1].min()].any()
+    assert np.argwhere(frame)[:, 1].max() <= inner[:, 1].max() + 3
 
 
 def test_scans_without_objects_and_unreadable_ones_are_left_out(tmp_path):

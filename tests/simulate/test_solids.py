@@ -1,6 +1,7 @@
 """Assemblies, their audit, and objects built from them: devices, items, bags, anomalies."""
 
 import pkgutil
+import zlib
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from bagscan.simulate.devices import (
     draw_dimension,
     draw_family,
     families,
+    seed_of,
 )
 from bagscan.simulate.items import ITEMS, LOOK_ALIKES, build_item
 from bagscan.simulate.luggage import LUGGAGE
@@ -268,3 +270,8 @@ def test_boxes_grow_in_free_room_alone():
         assert free[tuple(slice(a, b) for a, b in zip(low, end, strict=True))].all()
         assert end[0] - low[0] <= 4
     assert not finder.empty((0, 0, 0), (13, 1, 1))
+
+
+def test_seeds_of_devices_depend_on_nothing_installed():
+    assert [seed_of(name) for name in NAMES] == list(range(len(NAMES)))
+    assert seed_of("tube") == 10_000 + zlib.crc32(b"tube")

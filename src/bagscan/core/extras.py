@@ -35,7 +35,7 @@ EXTRAS = {
         "ray": "cluster",
         "onnx": "export",
         "openvino": "openvino",
-        "matplotlib": "benchmark",
+        "matplotlib": "experiments",
         "psycopg": "postgresql",
         "pydicom": "dicos",
         "h5py": "hdf5",
@@ -80,7 +80,7 @@ def how_to_install(extra: str) -> str:
 def or_make_setup(extra: str) -> str:
     """Return the hint to run ``make setup``, or an empty string if it does not apply.
 
-    It applies to an editable clone. Its environment has every extra except ``cluster``.
+    It applies to an editable clone. Its environment has all extras but ``cluster`` and ``tables``.
     """
     origin = _read_origin()
     clone = Path(_local_path(origin))

@@ -51,6 +51,8 @@ def _draw_record(record: Record, labels: Sequence[str]) -> tuple[Image.Image, st
         log.warning(f"left out of the pictures: {error}")
         return None
     picture = Image.fromarray(displayable(view))
+    if record.window is not None:  # a single item; its boxes are relative to the window
+        picture = picture.crop(record.window)
     full_width = picture.width
     picture.thumbnail((CELL_PX - 8, CELL_PX - 4), Image.Resampling.LANCZOS)
     draw, scale = ImageDraw.Draw(picture), picture.width / full_width

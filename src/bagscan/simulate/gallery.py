@@ -75,7 +75,7 @@ def device_sheet(
 ) -> Path:
     """Draw ``NAME.png``: a family of every layout of a device, in every view of the scanner.
 
-    The report says what can be hidden in each layout: the number of kinds of anomaly by way.
+    Messages say what can be hidden in each layout: the number of kinds of anomaly by way.
 
     Args:
         out: directory of the image.

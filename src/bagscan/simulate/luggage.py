@@ -1,7 +1,6 @@
-"""Things of real luggage that detectors of prohibited items mistake for them.
+"""Things of real luggage, with the metal parts of bags and clothes.
 
-On real scans, rods of trolleys and tins were taken for pressure cans, buckles for handcuffs, folds
-and film for small bottles. Real bags hold dozens of small metal parts.
+Some resemble prohibited items: rods and tins resemble pressure cans, buckles resemble handcuffs.
 """
 
 from __future__ import annotations
@@ -83,14 +82,14 @@ def tin(b: Builder) -> None:
     if b.rng.random() < 0.6:
         radius, high = b.rng.uniform(18, 50), b.rng.uniform(15, 130)
         body = b.cylinder(metal, radius, high, (0, 0, high / 2), 36)
-        room = b.cylinder(AIR, radius - wall, high - 2 * wall, (0, 0, high / 2), 36, inside=body)
+        cavity = b.cylinder(AIR, radius - wall, high - 2 * wall, (0, 0, high / 2), 36, inside=body)
         b.tube(metal, radius + 0.9, radius + 0.1, 2.4, (0, 0, high - 1.3), 36)  # seam of the lid
     else:
         size = np.array([b.rng.uniform(50, 110), b.rng.uniform(35, 80), b.rng.uniform(12, 35)])
         body = b.slab(metal, tuple(size), 9, (0, 0, size[2] / 2))
-        room = b.slab(AIR, tuple(size - 2 * wall), 8.5, (0, 0, size[2] / 2), inside=body)
+        cavity = b.slab(AIR, tuple(size - 2 * wall), 8.5, (0, 0, size[2] / 2), inside=body)
     if b.rng.random() < 0.8:
-        b.pour(room, contents, b.rng.uniform(0.2, 0.95))
+        b.pour(cavity, contents, b.rng.uniform(0.2, 0.95))
 
 
 def strap(b: Builder) -> None:

@@ -99,9 +99,9 @@ def stapler(b: Builder) -> None:
     long = b.rng.uniform(95, 140)
     b.box("iron", (long, 26, 2.5), (0, 0, 1.3))
     arm = b.slab("abs", (long * 0.95, 24, 18), 6, (0, 0, 16))
-    room = b.box(AIR, (long * 0.85, 14, 12), (0, 0, 15), inside=arm)
-    b.box("iron", (long * 0.6, 12, 6), (long * 0.1, 0, 14), inside=room, density=0.8)
-    b.cylinder("iron", 2.5, long * 0.2, (-long * 0.31, 0, 14), 10, axis="x", inside=room)
+    cavity = b.box(AIR, (long * 0.85, 14, 12), (0, 0, 15), inside=arm)
+    b.box("iron", (long * 0.6, 12, 6), (long * 0.1, 0, 14), inside=cavity, density=0.8)
+    b.cylinder("iron", 2.5, long * 0.2, (-long * 0.31, 0, 14), 10, axis="x", inside=cavity)
 
 
 RESEMBLING: dict[str, Callable[[Builder], None]] = {

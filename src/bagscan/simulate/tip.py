@@ -6,7 +6,7 @@ colour images, the threat can only be multiplied in, which is inaccurate where t
 
 from __future__ import annotations
 
-import warnings
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,13 @@ from bagscan.simulate.assembly import Assembly
 from bagscan.simulate.forward import line_positions, transmission
 from bagscan.simulate.noise import blurred
 from bagscan.simulate.raster import Rasteriser
+
+log = logging.getLogger(__name__)
+
+COLOUR_ALONE = (
+    "colour alone: the threat is multiplied in, which is wrong by up to a third in dense "
+    "surroundings and distorts hue; use raw low and high channels for accurate results"
+)
 
 NOTHING = 1e-4
 
@@ -128,7 +135,7 @@ def project_colour(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Multiply the colour of a threat into a (3, H, W) pseudo-colour image in [0, 1].
 
-    A warning is issued, because the result is inaccurate.
+    A warning is logged, because the result is inaccurate.
 
     Returns:
         The new (3, H, W) float32 image and the (H, W) bool mask of the threat.
@@ -136,11 +143,7 @@ def project_colour(
     Raises:
         DataError: the threat extends beyond the image.
     """
-    warnings.warn(
-        "colour alone: the threat is multiplied in, which is wrong by up to a third in "
-        "dense surroundings and distorts hue; use raw low and high channels for accurate results",
-        stacklevel=2,
-    )
+    log.warning(COLOUR_ALONE)
     window = _window(rgb.shape[1:], threat, at)
     low, high = threat.transmission
     colour = image(low, high, Calibration.of_profile(profile)).colour / 255

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from bagscan.simulate.anomalies import BUILDERS, build_anomaly, draw_place_size
 from bagscan.simulate.assembly import Assembly, Builder
 from bagscan.simulate.mesh import rotation_xyz
 from bagscan.simulate.stl import read_stl
-from bagscan.simulate.tip import project, project_colour, render_threat
+from bagscan.simulate.tip import COLOUR_ALONE, project, project_colour, render_threat
 
 DARK = 0.97  # transmission below which a pixel is foreground
 
@@ -89,12 +88,10 @@ def project_file(
         write_dual_energy(out, counts, imaged, profile.air_counts)
         method = f"in the basis-material domain{assumption}"
     else:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            projected, mask = project_colour(view.pixels, threat, place, profile)
+        projected, mask = project_colour(view.pixels, threat, place, profile)
         rgb = np.rint(projected.transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8)
         Image.fromarray(rgb).save(out)
-        method = f"multiplied ({caught[0].message})"
+        method = f"multiplied ({COLOUR_ALONE})"
     Image.fromarray(mask.astype(np.uint8) * 255).save(out.with_name(f"{out.stem}_mask.png"))
     return {
         "kind": str(mesh) if mesh else kind,

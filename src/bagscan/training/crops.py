@@ -83,8 +83,7 @@ class Crops:
             _scene(sample) in self.twin for sample in self.samples if sample.annotations
         ):
             raise ConfigError(
-                "training.twins is set, but no anomalous scan has a twin; "
-                "use a simulated set with twins: true"
+                "training.twins is set, but no anomalous scan has a twin; use a simulated set"
             )
         self.by_label = _group_indices(self.samples, lambda sample: str(bool(sample.annotations)))
 

@@ -16,10 +16,11 @@ from bagscan.detector.features import CELL_PX, convert_features
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import whole_view
 from bagscan.evaluation.metrics import auroc
-from bagscan.training.compute import autocast_bf16, compute
+from bagscan.training.compute import autocast_bf16, compute, moved
 from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.detector_crops import CropSampler
-from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, item_loss, map_losses
+from bagscan.training.detector_loss import SingleViewLoss
+from bagscan.training.detector_targets import CropBatch, Targets
 from bagscan.training.samples import subsample_evenly
 
 MIN_FEATURE = 0.05  # mean first feature of a cell above which it is not air
@@ -52,8 +53,9 @@ class DetectorTask:
     ) -> None:
         self.config, self.kinds, self.devices, self.images = config, kinds, devices, images
         self.prohibited = range(kinds + devices, kinds + devices + prohibited)
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(compute().device).to(memory_format=torch.channels_last)
         use_fast_depthwise(self.network)
+        self.losses = SingleViewLoss(network, config, kinds, devices, prohibited)
         self.modules: dict[str, nn.Module] = {"network": network}
         self.crops = CropSampler(config, train, self.prohibited, images)
         self.val = subsample_evenly(
@@ -68,59 +70,7 @@ class DetectorTask:
         """Return the weighted sum of the losses, and each loss."""
         with autocast_bf16(compute().device, True):
             maps = self.network(batch.features)
-        return self.loss_of(maps, batch)
-
-    def loss_of(self, maps: Maps, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
-        """Return the weighted sum of the losses of given maps, and each loss."""
-        config = self.config
-        target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
-        has_device = batch.device >= 0
-        verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
-        is_anomalous = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
-        verdict_loss = F.binary_cross_entropy_with_logits(
-            verdict[has_device], is_anomalous[has_device].float()
-        )
-        cross_entropy, dice = map_losses(
-            maps.anomaly.float(),
-            target.anomaly,
-            target.devices,
-            target.ignored,
-            config.anomaly_weight,
-            config.outside_weight,
-        )
-        terms = {
-            "map": cross_entropy + config.dice * dice,
-            "categories": self._category_loss(maps, target),
-            "contact": F.binary_cross_entropy_with_logits(
-                maps.contact.float(), target.contact, pos_weight=torch.tensor(5.0)
-            ),
-            "verdict": verdict_loss,
-        }
-        if self.prohibited:
-            own = slice(self.prohibited.start, self.prohibited.stop)
-            terms["items"] = item_loss(maps.categories[:, own].float(), target.categories[:, own])
-        weights = {
-            "map": config.map_weight,
-            "categories": config.category_weight,
-            "contact": config.contact_weight,
-            "verdict": config.verdict_weight,
-            "items": config.items_weight,
-        }
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-        accuracy = ((verdict[has_device] > 0) == is_anomalous[has_device]).float().mean()
-        return loss, {name: float(term.detach()) for name, term in terms.items()} | {
-            "right": float(accuracy)
-        }
-
-    def _category_loss(self, maps: Maps, target: Targets) -> Tensor:
-        """Return the cross-entropy of categories over all cells; rare ones weigh more."""
-        shares = target.categories
-        cross_entropy = F.binary_cross_entropy_with_logits(
-            maps.categories.float(), shares, reduction="none"
-        )
-        rarity = (shares.mean((0, 2, 3)) + 1e-3).rsqrt()
-        rarity = 3 * rarity / rarity.mean()
-        return (cross_entropy * (1 + shares * (rarity[:, None, None] - 1).clamp(min=0))).mean() * 10
+        return self.losses(maps, batch)
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:
@@ -141,10 +91,13 @@ class DetectorTask:
         for view in self.val:
             for is_anomalous in (False, True):
                 features, counts = whole_view(view, is_anomalous)
-                batch = CropBatch(
-                    torch.from_numpy(convert_features(features[None], self.images)),
-                    torch.from_numpy(counts.copy())[None],
-                    torch.tensor([view.host]),
+                batch = moved(
+                    CropBatch(
+                        torch.from_numpy(convert_features(features[None], self.images)),
+                        torch.from_numpy(counts.copy())[None],
+                        torch.tensor([view.host]),
+                    ),
+                    compute().device,
                 )
                 target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
                 with autocast_bf16(compute().device, True):
@@ -160,7 +113,7 @@ class DetectorTask:
                     )
                 )
                 if is_anomalous:
-                    self._within(maps.anomaly.float()[0, 0].numpy(), target, within, hits)
+                    self._within(maps.anomaly.float()[0, 0].cpu().numpy(), target, within, hits)
         parts = {"devices": auroc(np.array(truth), np.array(scores))}
         if math.isfinite(prohibited := mean_class_auroc(items)):
             parts["prohibited"] = prohibited
@@ -178,13 +131,13 @@ class DetectorTask:
         foreground = F.avg_pool2d(batch.features[:, :1], CELL_PX)[0, 0] > MIN_FEATURE
         own = slice(self.prohibited.start, self.prohibited.stop)
         shares, logits = target.categories[0, own], maps.categories[0, own].float()
-        return shares[:, foreground].T.numpy(), logits[:, foreground].T.numpy()
+        return shares[:, foreground].T.cpu().numpy(), logits[:, foreground].T.cpu().numpy()
 
     @staticmethod
     def _within(
         logits: np.ndarray, target: Targets, within: list[float], hits: list[float]
     ) -> None:
-        anomaly, host = target.anomaly[0, 0].numpy(), target.host[0, 0].numpy()
+        anomaly, host = target.anomaly[0, 0].cpu().numpy(), target.host[0, 0].cpu().numpy()
         positive, negative = logits[anomaly > 0.5], logits[(anomaly < 0.1) & (host > 0.5)]
         if len(positive) and len(negative):
             within.append(

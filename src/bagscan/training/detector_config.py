@@ -6,8 +6,33 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class DetectorTaskConfig:
-    """Settings of detector training.
+class SingleViewLossConfig:
+    """Weights of the losses of single views.
+
+    Attributes:
+        map_weight: weight of the loss of the anomaly map.
+        dice: weight of the Dice loss within that loss.
+        category_weight: weight of the loss of categories.
+        contact_weight: weight of the loss of contacts.
+        verdict_weight: weight of the loss of verdicts.
+        items_weight: weight of the loss of prohibited items.
+        anomaly_weight: additional weight of anomalous cells in the map.
+        outside_weight: weight of cells away from any device.
+    """
+
+    map_weight: float = 1.0
+    dice: float = 0.3
+    category_weight: float = 0.5
+    contact_weight: float = 0.2
+    verdict_weight: float = 0.1
+    items_weight: float = 1.0
+    anomaly_weight: float = 4.0
+    outside_weight: float = 0.25
+
+
+@dataclass(frozen=True)
+class DetectorTaskConfig(SingleViewLossConfig):
+    """Settings of detector training on crops, with the weights of :class:`SingleViewLossConfig`.
 
     Attributes:
         crop_px: side of a crop in pixels of the view, a multiple of 64.
@@ -25,15 +50,7 @@ class DetectorTaskConfig:
         overlay: share of crops that get the contents of another view on top; a crop and its twin
             get the same.
         displays: share of crops in pseudo-colour that are shown as other scanners show them; a crop
-            and its twin are shown alike.
-        map_weight: weight of the loss of the anomaly map.
-        dice: weight of the Dice loss within that loss.
-        category_weight: weight of the loss of categories.
-        contact_weight: weight of the loss of contacts.
-        verdict_weight: weight of the loss of verdicts.
-        items_weight: weight of the loss of prohibited items.
-        anomaly_weight: additional weight of anomalous cells in the map.
-        outside_weight: weight of cells away from any device.
+            and its twin are shown in the same way.
         val_views: largest number of whole views for validation.
     """
 
@@ -49,12 +66,4 @@ class DetectorTaskConfig:
     noise: float = 0.03
     overlay: float = 0.0
     displays: float = 0.0
-    map_weight: float = 1.0
-    dice: float = 0.3
-    category_weight: float = 0.5
-    contact_weight: float = 0.2
-    verdict_weight: float = 0.1
-    items_weight: float = 1.0
-    anomaly_weight: float = 4.0
-    outside_weight: float = 0.25
     val_views: int = 400

@@ -59,6 +59,13 @@ class DetectorExperiment(SimulatedExperiment):
     def __post_init__(self) -> None:
         if self.images not in IMAGES:
             raise ValueError(f"images must be one of {', '.join(IMAGES)}, got {self.images!r}")
+        given, default = self.network, NetworkConfig()
+        if given.categories or given.channels != default.channels:
+            raise ValueError("network.categories and network.channels follow from sets and images")
+        if given.two_views.width:
+            raise ValueError(
+                "network.two_views is trained by kind two_views, on a trained detector"
+            )
 
     def prepare(self, out: Path) -> tuple[DetectorTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""

@@ -65,7 +65,8 @@ class Targets:
         """
         shares = batch.counts.float() / PIXELS_PER_CELL
         instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
-        host = instances[torch.arange(len(shares)), batch.device.clamp(min=0)][:, None]
+        crop = torch.arange(len(shares), device=shares.device)
+        host = instances[crop, batch.device.clamp(min=0)][:, None]
         near = (F.max_pool2d(instances, 3, 1, 1) > 0.5).float().sum(1, keepdim=True)
         # Devices of different classes may overlap. Devices of the same class touch only where
         # fewer classes than devices are near.

@@ -29,10 +29,11 @@ class JointConfig:
         label_smoothing: share of the truth that the other classes get.
         segments_per_scan: segments to describe per scan, a balanced draw, for encoders that compute
             each region separately; other encoders describe all.
-        balance_scanners: share of crops drawn with equal chances for all scanners.
+        balance_scanners: share of crops drawn with equal chances for all scanners, or for all
+            classes of simulated devices.
         balance_labels: share of crops drawn with equal chances for scans with and without objects.
         twins: share of crops of anomalous items that are drawn together with the same crop of the
-            benign twin (sets with ``twins: true``), so that nothing else distinguishes the two.
+            benign twin (every simulated set has twins), so that nothing else distinguishes the two.
         validation_scans: largest number of scans that are evaluated during training, evenly from
             the validation split.
         components: weight of the segmentation of components (simulated items, encoder ``pooled``),

@@ -90,7 +90,8 @@ def load_scene_maps(
         folder: directory for the maps of this detector alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    process, network = compute(), detector.network.eval().to(memory_format=torch.channels_last)
+    process, network = compute(), detector.network.eval()
+    network = network.to(process.device).to(memory_format=torch.channels_last)
     scenes = [scene for scene in scenes if len(scene.views) >= VIEWS and scene.views[0].host >= 0]
     missing = [
         scene for scene in scenes if not _array_path(folder, scene).with_suffix(".json").is_file()
@@ -177,15 +178,16 @@ def _compute_maps(
     devices = counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
     with autocast_bf16(compute().device, True):
         pixels = convert_features(features[None], detector.images)
-        maps = network(torch.from_numpy(np.ascontiguousarray(pixels)))
+        maps = network(torch.from_numpy(np.ascontiguousarray(pixels)).to(compute().device))
         masks = torch.from_numpy((devices > HALF_CELL).astype(np.float32))[:, None]
+        masks = masks.to(compute().device)
         verdicts = (
             detector.network.verdict(maps.anomaly, maps.fine, maps.coarse, masks).float().tolist()
         )
     h, w = (-(-n // CELL_PX) for n in view.pixels.shape[1:])
     planes = [
-        maps.merged.float().numpy()[0],
-        maps.anomaly.float().numpy()[0],
+        maps.merged.float().cpu().numpy()[0],
+        maps.anomaly.float().cpu().numpy()[0],
         truth_of(counts, detector.kinds),
     ]
     return [plane[:, :h, :w] for plane in planes], verdicts[: len(view.devices)]

@@ -20,7 +20,7 @@ from bagscan.detector.network import DetectorNetwork
 from bagscan.detector.together import VIEWS
 from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
-from bagscan.training.compute import autocast_bf16, compute
+from bagscan.training.compute import autocast_bf16, compute, moved
 from bagscan.training.detector_experiment import load_start
 from bagscan.training.detector_targets import map_losses
 from bagscan.training.experiment import Scores, SimulatedExperiment
@@ -73,7 +73,7 @@ class TwoViewsTask:
         train: Sequence[SceneMaps],
         val: Sequence[SceneMaps],
     ) -> None:
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(compute().device).to(memory_format=torch.channels_last)
         self.config, self.train = config, list(train)
         self.val = subsample_evenly(list(val), config.val_bags)
         self.modules: dict[str, nn.Module] = {"network": network}
@@ -118,7 +118,10 @@ class TwoViewsTask:
     def _whole_bag(scene: SceneMaps) -> list[BagBatch]:
         """Return the whole bag without and with its anomaly."""
         rows = max(h for h, _ in scene.shapes)
-        return [bags_of([Shown(scene, anomalous, 0, rows)]) for anomalous in (False, True)]
+        return [
+            moved(bags_of([Shown(scene, anomalous, 0, rows)]), compute().device)
+            for anomalous in (False, True)
+        ]
 
 
 def losses(

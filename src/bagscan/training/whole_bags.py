@@ -22,10 +22,10 @@ from bagscan.detector.features import CELL_PX
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import GAIN
 from bagscan.detector.together import VIEWS
-from bagscan.training.compute import autocast_bf16, compute
-from bagscan.training.detector import DetectorTask
-from bagscan.training.detector_config import DetectorTaskConfig
+from bagscan.training.compute import autocast_bf16, compute, moved
+from bagscan.training.detector_config import SingleViewLossConfig
 from bagscan.training.detector_experiment import load_start
+from bagscan.training.detector_loss import SingleViewLoss
 from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch
 from bagscan.training.pixel_batches import PixelBatch, Rows, build_pixel_batch, select_rows
@@ -45,14 +45,16 @@ class WholeBagsConfig(TwoViewsTaskConfig):
     Attributes:
         overlay: share of bags to which the contents of another, randomly chosen bag are added as
             clutter.
+        noise: largest standard deviation of noise on the features.
         single_view_weight: weight of the single-view losses.
-        single_view: weights of the single-view losses, see :class:`DetectorTaskConfig`.
+        single_view: weights of the single-view losses, see :class:`SingleViewLossConfig`.
     """
 
     overlay: float = 0.0
+    noise: float = 0.03
     single_view_weight: float = 0.5
-    single_view: DetectorTaskConfig = field(
-        default_factory=lambda: DetectorTaskConfig(verdict_weight=0.3)
+    single_view: SingleViewLossConfig = field(
+        default_factory=lambda: SingleViewLossConfig(verdict_weight=0.3)
     )
 
 
@@ -80,11 +82,11 @@ class WholeBagsTask:
         images: str = "raw",
     ) -> None:
         assert network.two_views is not None
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(compute().device).to(memory_format=torch.channels_last)
         self.together, self.config = network.two_views, config
         self.kinds, self.images = kinds, images
         use_fast_depthwise(self.network)
-        self.single_view = DetectorTask(network, config.single_view, [], [], kinds, devices, images)
+        self.single_view_loss = SingleViewLoss(network, config.single_view, kinds, devices)
         self.train = [scene for scene in train if _has_two_views(scene)]
         self.val = subsample_evenly(
             [scene for scene in val if _has_two_views(scene)], config.val_bags
@@ -110,7 +112,7 @@ class WholeBagsTask:
             self.config.rows * CELL_PX,
             self.kinds,
             self.images,
-            self.config.single_view.noise,
+            self.config.noise,
             rng,
         )
 
@@ -141,7 +143,7 @@ class WholeBagsTask:
             normalisation.eval()
         maps = self._maps(batch)
         single_view = [
-            self.single_view.loss_of(view_maps, view)
+            self.single_view_loss(view_maps, view)
             for view_maps, view in zip(maps, batch.views, strict=True)
         ]
         loss, terms = losses(self.together, self.config, self._add_maps(batch, maps))
@@ -175,7 +177,7 @@ class WholeBagsTask:
                 maps.anomaly[bags], maps.fine[bags], maps.coarse[bags], devices[indices][:, None]
             )
             for indices, bags in zip(
-                torch.arange(len(bag)).split(MAX_DEVICES_PER_PASS),
+                torch.arange(len(bag), device=bag.device).split(MAX_DEVICES_PER_PASS),
                 bag.split(MAX_DEVICES_PER_PASS),
                 strict=True,
             )
@@ -212,6 +214,7 @@ class WholeBagsTask:
                 0.0,
                 np.random.default_rng(0),
             )
+            batch = moved(batch, compute().device)
             batches.append(self._add_maps(batch, self._maps(batch)))
         return batches
 

@@ -10,7 +10,7 @@ import numpy as np
 from bagscan.core import Report, Scan, View
 from bagscan.core.errors import BagscanError, ModelChangedError
 
-MOST = 8  # screeners kept; a changed threshold needs another one
+MAX_SCREENERS = 8  # screeners kept; a changed threshold needs another one
 _screeners: dict[tuple[str, float | None, str | None], Any] = {}
 
 
@@ -31,7 +31,7 @@ def screener(folder: str, threshold: float | None = None, runtime: str | None = 
 
     key = (folder, threshold, runtime)
     if key not in _screeners:
-        if len(_screeners) >= MOST:
+        if len(_screeners) >= MAX_SCREENERS:
             _screeners.pop(next(iter(_screeners)))
         model = _find_model(folder, runtime)
         if model is None:

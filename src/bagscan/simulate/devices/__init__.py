@@ -44,6 +44,7 @@ NAMES = (
     "external_disk",
     "kettle",
 )
+MAX_BUILT_IN = 10_000
 FAMILIES_PER_LAYOUT = 10
 VALIDATION_FAMILIES, TEST_FAMILIES = (7,), (8, 9)
 PIECE_TOLERANCE = 0.015
@@ -87,9 +88,9 @@ def seed_of(name: str) -> int:
     """Return the number of a device in seeds of collections.
 
     It is the position of a built-in device, and a hash of the name of any other, so that it does
-    not depend on which packages are installed.
+    not depend on which packages are installed or on later built-in devices.
     """
-    return NAMES.index(name) if name in NAMES else len(NAMES) + zlib.crc32(name.encode())
+    return NAMES.index(name) if name in NAMES else MAX_BUILT_IN + zlib.crc32(name.encode())
 
 
 def device_module(name: str) -> ModuleType:

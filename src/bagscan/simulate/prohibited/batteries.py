@@ -46,11 +46,11 @@ def _row(b: Builder, d: SimpleNamespace, holder: bool) -> None:
             body = b.box(
                 "polypropylene", (size[0] + 2 * wall, size[1] + 2 * wall, size[2] + 2 * wall)
             )
-            room = b.box(AIR, size, inside=body)
+            cavity = b.box(AIR, size, inside=body)
         for k in range(d.cells):
             with b.frame((0, (k - (d.cells - 1) / 2) * step, 0), axis="x"):
                 if holder:
-                    with b.within(room):
+                    with b.within(cavity):
                         round_cell(b, r, long, d.chemistry)
                 else:
                     round_cell(b, r, long, d.chemistry)

@@ -37,14 +37,14 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
         body = b.slab(holder, (long, wide, h), wide * 0.25)
         inside = (long - 4, wide - 2 * d.wall_mm, h - 2 * d.wall_mm)
         hollow = b.slab(AIR, inside, wide * 0.25, inside=body)
-        room = h - 2 * d.wall_mm - 1
+        inner_mm = h - 2 * d.wall_mm - 1
         with b.within(hollow):
-            b.box("stainless_steel", (long * 0.85, blade, d.rail_mm), (0, 0, -room / 2 + 0.6))
+            b.box("stainless_steel", (long * 0.85, blade, d.rail_mm), (0, 0, -inner_mm / 2 + 0.6))
             inner = long * (0.7 if layout == "snap_off" else 0.3)
             b.box("iron", (inner, blade, d.blade_thickness_mm), (long * 0.48 - inner / 2, 0, 0.3))
             for k in range(d.spare_blades):
                 z = 1.2 + d.blade_thickness_mm * (k + 1) * 1.2
-                if z < room / 2 - 0.5:
+                if z < inner_mm / 2 - 0.5:
                     b.box("iron", (inner * 0.8, blade, d.blade_thickness_mm), (-long * 0.1, 0, z))
         if d.exposed_mm > 6:
             with b.frame((long / 2 + 0.2, blade / 2, 0.3)):

@@ -38,10 +38,10 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
         middle = long / 2 + d.hood_mm / 2 + 0.1
         wide, tall, thin = w * 0.8, h * 0.9, 2 * d.hood_wall_mm
         hood = b.box(d.metal, (d.hood_mm, wide, tall), (middle, 0, 0))
-        room = b.box(AIR, (d.hood_mm - 1, wide - thin, tall - thin), (middle, 0, 0), inside=hood)
+        cavity = b.box(AIR, (d.hood_mm - 1, wide - thin, tall - thin), (middle, 0, 0), inside=hood)
         radius = min(d.wheel_radius_mm, (d.hood_mm - 1.5) / 2, w * 0.18)
-        b.cylinder("iron", radius, h * 0.5, (middle, w * 0.15, 0), 14, inside=room)
-        b.box("zamak", (d.hood_mm * 0.5, w * 0.15, h * 0.5), (middle, -w * 0.22, 0), inside=room)
+        b.cylinder("iron", radius, h * 0.5, (middle, w * 0.15, 0), 14, inside=cavity)
+        b.box("zamak", (d.hood_mm * 0.5, w * 0.15, h * 0.5), (middle, -w * 0.22, 0), inside=cavity)
         if layout == "jet":
             spring = helix(6, d.spring_radius_mm, 14)
             with b.frame((-long / 2 - 12, 0, 0), axis="x"):

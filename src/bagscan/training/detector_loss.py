@@ -1,0 +1,87 @@
+"""Loss of the detector in single views."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bagscan.detector.network import DetectorNetwork, Maps
+from bagscan.training.detector_config import SingleViewLossConfig
+from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, item_loss, map_losses
+
+
+class SingleViewLoss:
+    """Weighted sum of the losses of the maps and verdicts of single views.
+
+    Args:
+        network: network whose verdicts are trained.
+        config: weights.
+        kinds: number of kinds of anomalies, the first categories.
+        devices: number of device classes, which follow.
+        prohibited: number of classes of prohibited items, the categories after the devices.
+    """
+
+    def __init__(
+        self,
+        network: DetectorNetwork,
+        config: SingleViewLossConfig,
+        kinds: int,
+        devices: int,
+        prohibited: int = 0,
+    ) -> None:
+        self.network, self.config = network, config
+        self.kinds, self.devices, self.prohibited = kinds, devices, prohibited
+
+    def __call__(self, maps: Maps, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
+        """Return the weighted sum of the losses, and each loss."""
+        config = self.config
+        target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
+        has_device = batch.device >= 0
+        verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
+        is_anomalous = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
+        verdict_loss = F.binary_cross_entropy_with_logits(
+            verdict[has_device], is_anomalous[has_device].float()
+        )
+        cross_entropy, dice = map_losses(
+            maps.anomaly.float(),
+            target.anomaly,
+            target.devices,
+            target.ignored,
+            config.anomaly_weight,
+            config.outside_weight,
+        )
+        terms = {
+            "map": cross_entropy + config.dice * dice,
+            "categories": self._category_loss(maps, target),
+            "contact": F.binary_cross_entropy_with_logits(
+                maps.contact.float(), target.contact, pos_weight=target.contact.new_tensor(5.0)
+            ),
+            "verdict": verdict_loss,
+        }
+        if self.prohibited:
+            first = self.kinds + self.devices
+            own = slice(first, first + self.prohibited)
+            terms["items"] = item_loss(maps.categories[:, own].float(), target.categories[:, own])
+        weights = {
+            "map": config.map_weight,
+            "categories": config.category_weight,
+            "contact": config.contact_weight,
+            "verdict": config.verdict_weight,
+            "items": config.items_weight,
+        }
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        accuracy = ((verdict[has_device] > 0) == is_anomalous[has_device]).float().mean()
+        return loss, {name: float(term.detach()) for name, term in terms.items()} | {
+            "right": float(accuracy)
+        }
+
+    def _category_loss(self, maps: Maps, target: Targets) -> Tensor:
+        """Return the cross-entropy of categories over all cells; rare ones weigh more."""
+        shares = target.categories
+        cross_entropy = F.binary_cross_entropy_with_logits(
+            maps.categories.float(), shares, reduction="none"
+        )
+        rarity = (shares.mean((0, 2, 3)) + 1e-3).rsqrt()
+        rarity = 3 * rarity / rarity.mean()
+        return (cross_entropy * (1 + shares * (rarity[:, None, None] - 1).clamp(min=0))).mean() * 10
