@@ -185,7 +185,9 @@ def check_packages(folder: Path, description: Mapping[str, Any]) -> None:
         ModelError: one is not.
     """
     packages = description.get("packages")
-    for kind, part in PARTS.items() if isinstance(packages, dict) else ():
+    if not isinstance(packages, dict):  # of an older folder, or damaged
+        return
+    for kind, part in PARTS.items():
         name = description["model"][part]["name"]
         if kind in packages and name not in registry.names(kind):
             raise ModelError(

@@ -19,7 +19,7 @@ from bagscan.training.targets import (
     verdict_loss,
 )
 
-RULE = {"positive_from": 0.5, "negative_to": 0.1, "background_weight": 0.1}
+RULE = {"positive_from": 0.5, "negative_to": 0.1}
 
 
 def test_segments_are_named_by_the_rule():

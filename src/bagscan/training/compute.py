@@ -186,12 +186,12 @@ def device_named(name: str, number: int | None = None) -> torch.device:
     return device
 
 
-def autocast_bf16(device: torch.device, wanted: bool) -> torch.autocast:
-    """Return a context of autocast to bfloat16, enabled if wanted and native on the device.
+def autocast_bf16(device: torch.device) -> torch.autocast:
+    """Return a context of autocast to bfloat16, enabled if it is native on the device.
 
     A CPU that emulates bfloat16 is much slower than in float32.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and has_bfloat16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device))
 
 
 @lru_cache

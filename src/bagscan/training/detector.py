@@ -55,7 +55,7 @@ class DetectorTask:
         self.prohibited = range(kinds + devices, kinds + devices + prohibited)
         self.network = network.to(compute().device).to(memory_format=torch.channels_last)
         use_fast_depthwise(self.network)
-        self.losses = SingleViewLoss(network, config, kinds, devices, prohibited)
+        self.losses = SingleViewLoss(network, config.verdict_weight, kinds, devices, prohibited)
         self.modules: dict[str, nn.Module] = {"network": network}
         self.crops = CropSampler(config, train, self.prohibited, images)
         self.val = subsample_evenly(
@@ -68,7 +68,7 @@ class DetectorTask:
 
     def loss(self, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses, and each loss."""
-        with autocast_bf16(compute().device, True):
+        with autocast_bf16(compute().device):
             maps = self.network(batch.features)
         return self.losses(maps, batch)
 
@@ -100,7 +100,7 @@ class DetectorTask:
                     compute().device,
                 )
                 target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
-                with autocast_bf16(compute().device, True):
+                with autocast_bf16(compute().device):
                     maps = self.network(batch.features)
                 if not is_anomalous and self.prohibited:
                     items.append(self._foreground_cells(batch, maps, target))

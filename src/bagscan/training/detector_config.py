@@ -6,33 +6,8 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class SingleViewLossConfig:
-    """Weights of the losses of single views.
-
-    Attributes:
-        map_weight: weight of the loss of the anomaly map.
-        dice: weight of the Dice loss within that loss.
-        category_weight: weight of the loss of categories.
-        contact_weight: weight of the loss of contacts.
-        verdict_weight: weight of the loss of verdicts.
-        items_weight: weight of the loss of prohibited items.
-        anomaly_weight: additional weight of anomalous cells in the map.
-        outside_weight: weight of cells away from any device.
-    """
-
-    map_weight: float = 1.0
-    dice: float = 0.3
-    category_weight: float = 0.5
-    contact_weight: float = 0.2
-    verdict_weight: float = 0.1
-    items_weight: float = 1.0
-    anomaly_weight: float = 4.0
-    outside_weight: float = 0.25
-
-
-@dataclass(frozen=True)
-class DetectorTaskConfig(SingleViewLossConfig):
-    """Settings of detector training on crops, with the weights of :class:`SingleViewLossConfig`.
+class DetectorTaskConfig:
+    """Settings of detector training on crops.
 
     Attributes:
         crop_px: side of a crop in pixels of the view, a multiple of 64.
@@ -51,6 +26,7 @@ class DetectorTaskConfig(SingleViewLossConfig):
             get the same.
         displays: share of crops in pseudo-colour that are shown as other scanners show them; a crop
             and its twin are shown in the same way.
+        verdict_weight: weight of the loss of verdicts.
         val_views: largest number of whole views for validation.
     """
 
@@ -66,4 +42,5 @@ class DetectorTaskConfig(SingleViewLossConfig):
     noise: float = 0.03
     overlay: float = 0.0
     displays: float = 0.0
+    verdict_weight: float = 0.1
     val_views: int = 400

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bagscan.detector.network import DetectorNetwork, Maps
-from bagscan.training.detector_config import SingleViewLossConfig
-from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, item_loss, map_losses
+from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, item_loss, map_loss
+
+WEIGHTS = {"map": 1.0, "categories": 0.5, "contact": 0.2, "items": 1.0}
 
 
 class SingleViewLoss:
@@ -16,7 +17,7 @@ class SingleViewLoss:
 
     Args:
         network: network whose verdicts are trained.
-        config: weights.
+        verdict_weight: weight of the loss of verdicts.
         kinds: number of kinds of anomalies, the first categories.
         devices: number of device classes, which follow.
         prohibited: number of classes of prohibited items, the categories after the devices.
@@ -25,17 +26,16 @@ class SingleViewLoss:
     def __init__(
         self,
         network: DetectorNetwork,
-        config: SingleViewLossConfig,
+        verdict_weight: float,
         kinds: int,
         devices: int,
         prohibited: int = 0,
     ) -> None:
-        self.network, self.config = network, config
+        self.network, self.weights = network, WEIGHTS | {"verdict": verdict_weight}
         self.kinds, self.devices, self.prohibited = kinds, devices, prohibited
 
     def __call__(self, maps: Maps, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses, and each loss."""
-        config = self.config
         target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
         has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
@@ -43,16 +43,8 @@ class SingleViewLoss:
         verdict_loss = F.binary_cross_entropy_with_logits(
             verdict[has_device], is_anomalous[has_device].float()
         )
-        cross_entropy, dice = map_losses(
-            maps.anomaly.float(),
-            target.anomaly,
-            target.devices,
-            target.ignored,
-            config.anomaly_weight,
-            config.outside_weight,
-        )
         terms = {
-            "map": cross_entropy + config.dice * dice,
+            "map": map_loss(maps.anomaly.float(), target.anomaly, target.devices, target.ignored),
             "categories": self._category_loss(maps, target),
             "contact": F.binary_cross_entropy_with_logits(
                 maps.contact.float(), target.contact, pos_weight=target.contact.new_tensor(5.0)
@@ -63,14 +55,7 @@ class SingleViewLoss:
             first = self.kinds + self.devices
             own = slice(first, first + self.prohibited)
             terms["items"] = item_loss(maps.categories[:, own].float(), target.categories[:, own])
-        weights = {
-            "map": config.map_weight,
-            "categories": config.category_weight,
-            "contact": config.contact_weight,
-            "verdict": config.verdict_weight,
-            "items": config.items_weight,
-        }
-        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         accuracy = ((verdict[has_device] > 0) == is_anomalous[has_device]).float().mean()
         return loss, {name: float(term.detach()) for name, term in terms.items()} | {
             "right": float(accuracy)

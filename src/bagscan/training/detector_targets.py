@@ -13,6 +13,9 @@ from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MAX_DEVICES
 
 MIN_CELL = 0.5  # area of the anomaly, in cells, above which a crop is anomalous
 PIXELS_PER_CELL = 16  # label pixels per cell
+ANOMALY_WEIGHT = 4.0  # additional weight of anomalous cells in the anomaly map
+OUTSIDE_WEIGHT = 0.25  # weight of cells away from any device; cells near one have weight 1
+DICE_WEIGHT = 0.3
 ITEM_WEIGHT = 4.0  # additional weight of the cells of a prohibited item
 
 
@@ -85,36 +88,29 @@ class Targets:
         )
 
 
-def map_losses(
-    logits: Tensor,
-    anomaly: Tensor,
-    devices: Tensor,
-    ignored: Tensor,
-    anomaly_weight: float,
-    outside_weight: float,
-) -> tuple[Tensor, Tensor]:
-    """Return the mean cross-entropy of anomaly maps, and the Dice loss of anomalous crops.
+def map_loss(logits: Tensor, anomaly: Tensor, devices: Tensor, ignored: Tensor) -> Tensor:
+    """Return the loss of anomaly maps: cross-entropy, and Dice for anomalous crops.
+
+    Anomalous cells weigh more in the cross-entropy, and cells away from any device less.
 
     Args:
         logits: (B, 1, h, w) anomaly map.
         anomaly: (B, 1, h, w) share of the anomaly in each cell.
         devices: (B, 1, h, w) share of devices in each cell.
         ignored: (B, 1, h, w) share of each cell without truth.
-        anomaly_weight: additional weight of anomalous cells.
-        outside_weight: weight of cells away from any device; cells near one have weight 1.
     """
     near = (F.max_pool2d(devices, 5, 1, 2) > 0.1).float()
-    weight = torch.maximum(near, torch.full_like(near, outside_weight)) * (ignored < 0.25)
+    weight = torch.maximum(near, torch.full_like(near, OUTSIDE_WEIGHT)) * (ignored < 0.25)
     weight = torch.maximum(weight, (anomaly > 0.1).float())
     cross_entropy = F.binary_cross_entropy_with_logits(logits, anomaly, reduction="none")
     area = weight.sum((1, 2, 3)).clamp(min=20)
-    cross_entropy = (cross_entropy * weight * (1 + anomaly_weight * anomaly)).sum((1, 2, 3)) / area
+    cross_entropy = (cross_entropy * weight * (1 + ANOMALY_WEIGHT * anomaly)).sum((1, 2, 3)) / area
     chance = logits.sigmoid() * weight
     overlap = 2 * (chance * anomaly).sum((1, 2, 3)) + 1
     total = chance.square().sum((1, 2, 3)) + anomaly.square().sum((1, 2, 3)) + 1
     is_anomalous = (anomaly.sum((1, 2, 3)) > MIN_CELL).float()
     dice = ((1 - overlap / total) * is_anomalous).sum() / is_anomalous.sum().clamp(min=1)
-    return cross_entropy.mean(), dice
+    return cross_entropy.mean() + DICE_WEIGHT * dice
 
 
 def item_loss(logits: Tensor, shares: Tensor) -> Tensor:

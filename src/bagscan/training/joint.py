@@ -31,7 +31,7 @@ from bagscan.evaluation.within_bag import (
 )
 from bagscan.model import Model
 from bagscan.training.components import Components
-from bagscan.training.compute import autocast_bf16, compute
+from bagscan.training.compute import compute
 from bagscan.training.crops import Crops
 from bagscan.training.joint_config import JointConfig
 from bagscan.training.losses import (
@@ -51,6 +51,8 @@ from bagscan.training.targets import (
     soft_shares,
     verdict_loss,
 )
+
+LABEL_SMOOTHING = 0.02  # share of the truth that the other class gets
 
 log = logging.getLogger(__name__)
 
@@ -158,27 +160,25 @@ class JointTask:
             batch.classes,
             config.positive_from,
             config.negative_to,
-            config.background_weight,
             batch.present_from,
         )
         indices = self._choose(truth)
         rows, columns = indices[:, 0], indices[:, 1]
-        with autocast_bf16(image.device, config.bf16):
-            if self.components and batch.made_of is not None:
-                assert isinstance(self.model.encoder, MapEncoder)
-                maps = self.model.encoder.maps(image)
-                component_loss = self.components.loss(
-                    maps.float(), batch.made_of, batch.presence, batch.present_from
-                )
-                extra = extra + config.components * component_loss
-                terms["components"] = float(component_loss.detach())
-                embeddings = self.model.encoder.describe_maps(maps, regions, indices)
-            else:
-                embeddings = self.model.encoder(image, regions, indices)
-            logits = self.model.scorer(embeddings).float()
+        if self.components and batch.made_of is not None:
+            assert isinstance(self.model.encoder, MapEncoder)
+            maps = self.model.encoder.maps(image)
+            component_loss = self.components.loss(
+                maps.float(), batch.made_of, batch.presence, batch.present_from
+            )
+            extra = extra + config.components * component_loss
+            terms["components"] = float(component_loss.detach())
+            embeddings = self.model.encoder.describe_maps(maps, regions, indices)
+        else:
+            embeddings = self.model.encoder(image, regions, indices)
+        logits = self.model.scorer(embeddings).float()
         target, weight = truth.target[rows, columns], truth.weight[rows, columns]
         cross_entropy = F.cross_entropy(
-            logits, target, reduction="none", label_smoothing=config.label_smoothing
+            logits, target, reduction="none", label_smoothing=LABEL_SMOOTHING
         )
         classification = (cross_entropy * balanced(target, weight)).sum()
         margin = logits[:, 1:].logsumexp(1) - logits[:, 0]
@@ -240,8 +240,7 @@ class JointTask:
 
     def validate(self) -> dict[str, float]:
         """Return within-bag scores and, for items, the AUROC of items."""
-        with autocast_bf16(self.model.device, self.config.bf16):
-            bags = score_samples(self.model, self.val)
+        bags = score_samples(self.model, self.val)
         scores = summarise(bags)
         result = {k: scores[k] for k in ("auroc", "hit_at_1", "hit_at_5")}
         if self.val[0].region is None:

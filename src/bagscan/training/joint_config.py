@@ -25,8 +25,6 @@ class JointConfig:
         channel_reconstruction: weight of the reconstruction of channels.
         positive_from: overlap with an object from which a segment is anomalous.
         negative_to: overlap with objects up to which a segment is benign.
-        background_weight: weight of air segments, which are benign beyond doubt.
-        label_smoothing: share of the truth that the other classes get.
         segments_per_scan: segments to describe per scan, a balanced draw, for encoders that compute
             each region separately; other encoders describe all.
         balance_scanners: share of crops drawn with equal chances for all scanners, or for all
@@ -38,7 +36,6 @@ class JointConfig:
             the validation split.
         components: weight of the segmentation of components (simulated items, encoder ``pooled``),
             see :class:`bagscan.training.components.Components`.
-        bf16: whether encoder and scorer compute in bfloat16 if the device does so natively.
         augment: see :class:`AugmentConfig`.
     """
 
@@ -52,15 +49,12 @@ class JointConfig:
     channel_reconstruction: float = 0.1
     positive_from: float = 0.5
     negative_to: float = 0.1
-    background_weight: float = 0.1
-    label_smoothing: float = 0.02
     segments_per_scan: int = 12
     balance_scanners: float = 0.5
     balance_labels: float = 0.0
     twins: float = 0.0
     validation_scans: int = 80
     components: float = 0.0
-    bf16: bool = False
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def __post_init__(self) -> None:
@@ -75,11 +69,5 @@ class JointConfig:
                 f"expected 0 <= negative_to < positive_from <= 1, "
                 f"got {self.negative_to} and {self.positive_from}"
             )
-        if not (
-            0 <= self.balance_scanners <= 1
-            and 0 <= self.balance_labels <= 1
-            and 0 <= self.label_smoothing < 1
-        ):
-            raise ValueError(
-                "balance_scanners and balance_labels must be in [0, 1], label_smoothing in [0, 1)"
-            )
+        if not (0 <= self.balance_scanners <= 1 and 0 <= self.balance_labels <= 1):
+            raise ValueError("balance_scanners and balance_labels must be in [0, 1]")

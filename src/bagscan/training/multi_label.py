@@ -30,6 +30,7 @@ from bagscan.training.samples import Sample, subsample_evenly
 
 log = logging.getLogger(__name__)
 
+DRAW_SEED = 0  # of the negative images that are kept; the same for all runs
 LOSSES = ("bce", "weighted", "focal")
 CURVES = (
     "map",
@@ -48,10 +49,9 @@ class MultiLabelConfig:
     """Settings of the training of a whole-image classifier.
 
     Attributes:
-        negatives: negative images for each positive one, drawn once with ``draw_seed``; 1 is the
+        negatives: negative images for each positive one, drawn once; 1 is the
             ideal set of Dumagpi et al., 0 takes all.
         positives: largest number of positive images; 0 for all.
-        draw_seed: seed of these choices.
         balance: share of each batch that is drawn from positive images, however few there are; 0
             draws from all images with equal chances.
         loss: ``bce``, ``weighted`` (classes by the inverse of their share) or ``focal``.
@@ -64,7 +64,6 @@ class MultiLabelConfig:
 
     negatives: float = 1.0
     positives: int = 0
-    draw_seed: int = 0
     balance: float = 0.0
     loss: str = "bce"
     batch_size: int = 16
@@ -154,7 +153,7 @@ class MultiLabelTask:
         self.model, self.config = model.to(compute().device), config
         self.classes = tuple(model.scorer.config.classes)
         indices = ideal_set(
-            label_matrix(train, self.classes), config.negatives, config.draw_seed, config.positives
+            label_matrix(train, self.classes), config.negatives, DRAW_SEED, config.positives
         )
         self.train = [train[i] for i in indices]
         self.labels = label_matrix(self.train, self.classes)

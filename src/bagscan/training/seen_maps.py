@@ -176,7 +176,7 @@ def _compute_maps(
     """Return features, map and truth of one view, and the verdict of each of its devices."""
     features, counts = whole_view(view, anomalous)
     devices = counts[FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
-    with autocast_bf16(compute().device, True):
+    with autocast_bf16(compute().device):
         pixels = convert_features(features[None], detector.images)
         maps = network(torch.from_numpy(np.ascontiguousarray(pixels)).to(compute().device))
         masks = torch.from_numpy((devices > HALF_CELL).astype(np.float32))[:, None]

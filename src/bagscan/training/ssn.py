@@ -25,6 +25,8 @@ from bagscan.training.keeping import weights_keeper
 from bagscan.training.losses import compactness_loss, label_reconstruction_loss
 from bagscan.training.resolved import save_resolved
 
+ANNOTATORS = 2  # segmentations averaged per patch; Jampani et al. draw a single one
+
 
 @dataclass(frozen=True)
 class SSNTrainingConfig:
@@ -37,7 +39,6 @@ class SSNTrainingConfig:
             serves many counts.
         scale: lowest and highest factor of resizing.
         compactness: weight lambda of the compactness loss (1e-5 in SSN, 1e-4 in Bhowmik & Breckon).
-        annotators: segmentations averaged per patch; SSN draws a single one.
         validation_counts: numbers of superpixels in validation.
         validation_images: largest number of images in validation.
     """
@@ -47,7 +48,6 @@ class SSNTrainingConfig:
     cell_px: tuple[int, int] = (12, 26)
     scale: tuple[float, float] = (0.75, 1.5)
     compactness: float = 1e-5
-    annotators: int = 2
     validation_counts: tuple[int, ...] = (235,)
     validation_images: int = 25
 
@@ -90,8 +90,8 @@ class SSNTask:
         window = np.s_[top : top + side, left : left + side]
         annotators = rng.choice(
             len(image.segmentations),
-            self.config.annotators,
-            replace=len(image.segmentations) < self.config.annotators,
+            ANNOTATORS,
+            replace=len(image.segmentations) < ANNOTATORS,
         )
         rgb = torch.from_numpy(image.rgb[window].copy()).permute(2, 0, 1)[None].float() / 255
         labels = torch.from_numpy(np.stack([image.segmentations[i][window] for i in annotators]))[

@@ -12,6 +12,7 @@ from bagscan.association import Grid, pool, to_cells
 from bagscan.evaluation.within_bag import MIN_FOREGROUND_ATTENUATION
 
 MIN_SHARE = 0.02  # share of its best segment that an object must fill to own it
+BACKGROUND_WEIGHT = 0.1  # of benign segments in the background: air, or beside the item
 ABSENT = -1e4  # lowest score; -inf would give NaN gradients
 
 
@@ -102,7 +103,6 @@ def segment_truth(
     classes: Tensor,
     positive_from: float,
     negative_to: float,
-    background_weight: float,
     present_from: float = MIN_FOREGROUND_ATTENUATION,
 ) -> SegmentTruth:
     """Label every segment by its overlap with the objects.
@@ -117,7 +117,6 @@ def segment_truth(
         classes: (B, A), 0 if the object does not exist.
         positive_from: share from which a segment is anomalous.
         negative_to: share up to which a segment is benign.
-        background_weight: weight of benign segments in the background: air, or beside the item.
         present_from: presence above which a segment is foreground.
 
     Returns:
@@ -135,7 +134,7 @@ def segment_truth(
     object_weight = owned.sum(1, keepdim=True).clamp(min=1).rsqrt()
     owner = torch.where(owned, inside, inside.new_tensor(-1.0)).argmax(-1)
     target = classes.gather(1, owner) * positive
-    weight = (owned * object_weight).amax(-1) + benign.float() + background_weight * air.float()
+    weight = (owned * object_weight).amax(-1) + benign.float() + BACKGROUND_WEIGHT * air.float()
     return SegmentTruth(target, weight, owned, benign)
 
 

@@ -22,7 +22,7 @@ from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import autocast_bf16, compute, moved
 from bagscan.training.detector_experiment import load_start
-from bagscan.training.detector_targets import map_losses
+from bagscan.training.detector_targets import map_loss
 from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch, Shown, bags_of
 from bagscan.training.resolved import save_resolved
@@ -43,11 +43,7 @@ class TwoViewsTaskConfig:
         bags: bags per step; both scans of each are used.
         host: share of bags whose rows are those of the device under test, not of any device.
         one_view_share: share of bags without one of their views.
-        map_weight: weight of the loss of the anomaly map.
-        dice: weight of the Dice loss within that loss.
-        verdict_weight: weight of the loss of verdicts.
-        anomaly_weight: additional weight of anomalous cells in the map.
-        outside_weight: weight of cells away from any device.
+        verdict_weight: weight of the loss of verdicts, beside that of the anomaly map.
         val_bags: largest number of bags for validation.
     """
 
@@ -55,11 +51,7 @@ class TwoViewsTaskConfig:
     bags: int = 4
     host: float = 0.8
     one_view_share: float = 0.1
-    map_weight: float = 1.0
-    dice: float = 0.3
     verdict_weight: float = 0.5
-    anomaly_weight: float = 4.0
-    outside_weight: float = 0.25
     val_bags: int = 200
 
 
@@ -137,23 +129,15 @@ def losses(
     anomaly, verdicts = score_bags(network, batch)
     shares = batch.truth / FULL
     ignored = torch.maximum(shares[:, 1:2], 1 - batch.there)
-    cross_entropy, dice = map_losses(
-        anomaly,
-        shares[:, :1],
-        shares[:, 2:].amax(1, keepdim=True),
-        ignored,
-        config.anomaly_weight,
-        config.outside_weight,
-    )
-    map_loss = cross_entropy + config.dice * dice
+    of_map = map_loss(anomaly, shares[:, :1], shares[:, 2:].amax(1, keepdim=True), ignored)
     if len(verdicts):
         verdict = F.binary_cross_entropy_with_logits(verdicts, batch.hidden)
         accuracy = ((verdicts > 0) == (batch.hidden > 0)).float().mean()
     else:
         verdict, accuracy = anomaly.sum() * 0, torch.tensor(0.5)
-    loss = config.map_weight * map_loss + config.verdict_weight * verdict
+    loss = of_map + config.verdict_weight * verdict
     return loss, {
-        "map": float(map_loss.detach()),
+        "map": float(of_map.detach()),
         "verdict": float(verdict.detach()),
         "right": float(accuracy),
     }
@@ -161,7 +145,7 @@ def losses(
 
 def score_bags(network: TwoViews, batch: BagBatch) -> tuple[Tensor, Tensor]:
     """Return (2 B, 1, h, w) anomaly maps and (D,) verdicts, both log-odds."""
-    with autocast_bf16(compute().device, True):
+    with autocast_bf16(compute().device):
         anomaly, cells = network(batch.merged, batch.anomaly, batch.there)
     if not len(batch.bag):
         return anomaly.float(), anomaly.new_zeros(0)

@@ -23,7 +23,6 @@ from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import GAIN
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute, moved
-from bagscan.training.detector_config import SingleViewLossConfig
 from bagscan.training.detector_experiment import load_start
 from bagscan.training.detector_loss import SingleViewLoss
 from bagscan.training.experiment import Scores, SimulatedExperiment
@@ -47,15 +46,13 @@ class WholeBagsConfig(TwoViewsTaskConfig):
             clutter.
         noise: largest standard deviation of noise on the features.
         single_view_weight: weight of the single-view losses.
-        single_view: weights of the single-view losses, see :class:`SingleViewLossConfig`.
+        single_view_verdict_weight: weight of the loss of verdicts within these losses.
     """
 
     overlay: float = 0.0
     noise: float = 0.03
     single_view_weight: float = 0.5
-    single_view: SingleViewLossConfig = field(
-        default_factory=lambda: SingleViewLossConfig(verdict_weight=0.3)
-    )
+    single_view_verdict_weight: float = 0.3
 
 
 class WholeBagsTask:
@@ -86,7 +83,9 @@ class WholeBagsTask:
         self.together, self.config = network.two_views, config
         self.kinds, self.images = kinds, images
         use_fast_depthwise(self.network)
-        self.single_view_loss = SingleViewLoss(network, config.single_view, kinds, devices)
+        self.single_view_loss = SingleViewLoss(
+            network, config.single_view_verdict_weight, kinds, devices
+        )
         self.train = [scene for scene in train if _has_two_views(scene)]
         self.val = subsample_evenly(
             [scene for scene in val if _has_two_views(scene)], config.val_bags
@@ -154,7 +153,7 @@ class WholeBagsTask:
         }
 
     def _maps(self, batch: PixelBatch) -> list[Maps]:
-        with autocast_bf16(compute().device, True):
+        with autocast_bf16(compute().device):
             return [self.network(view.features) for view in batch.views]
 
     def _add_maps(self, batch: PixelBatch, maps: Sequence[Maps]) -> BagBatch:
