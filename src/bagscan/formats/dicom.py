@@ -106,7 +106,7 @@ def read_dicom(path: str | Path) -> View:
         images = _find_images(path, dataset)
         fields = {"view_id": _view_name(dataset), "pixel_pitch_mm": _pixel_pitch(dataset)}
         if str(images[0].get("PhotometricInterpretation", "")).strip() == "RGB":
-            return _read_colour(path, images, dataset, big, fields)
+            return _read_colour(path, images, big, fields)
         return _read_grey(path, images, dataset, big, fields)
 
 
@@ -141,9 +141,7 @@ def _find_images(path: Path, dataset: Any) -> list[Any]:
     raise ReadError(f"{path}: PixelData is missing")
 
 
-def _read_colour(
-    path: Path, images: list[Any], dataset: Any, big: bool, fields: dict[str, Any]
-) -> View:
+def _read_colour(path: Path, images: list[Any], big: bool, fields: dict[str, Any]) -> View:
     planes, bits = frames_of(path, images[0], big)
     if len(images) > 1 or planes.shape[:2] != (1, 3):
         frames, samples = planes.shape[:2]

@@ -68,12 +68,11 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
                 b.cylinder("stainless_steel", 3, 25, (0, 0, d.chuck_mm + 12.6), 8)
         if layout == "right_angle":
             with b.frame((0, 0, 0)):
-                _handle(b, d, r, (-length / 2 - 0.3, 0.0), np.pi / 2, k)
+                _handle(b, d, (-length / 2 - 0.3, 0.0), np.pi / 2, k)
         else:
             _handle(
                 b,
                 d,
-                r,
                 (-length * 0.18, -r - 0.3 - abs(np.sin(d.lean)) * d.handle_radius_mm),
                 d.lean,
                 k,
@@ -108,7 +107,7 @@ def _train(b: Builder, d: SimpleNamespace, r: float, length: float) -> None:
 
 
 def _handle(
-    b: Builder, d: SimpleNamespace, r: float, at: tuple[float, float], angle: float, k: float
+    b: Builder, d: SimpleNamespace, at: tuple[float, float], angle: float, k: float
 ) -> None:
     length, rh = d.handle_mm, d.handle_radius_mm * k
     turn = (

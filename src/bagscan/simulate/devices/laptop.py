@@ -40,7 +40,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     )
     rear = -1 if layout == "battery_rear" else 1
     with b.within(cavity):
-        _keyboard(b, d, w, depth, h, rear)
+        _keyboard(b, d, w, depth, h)
         band = depth * 0.47
         with b.frame((0, rear * (depth - band) / 2, -h / 2)):
             _works(b, d, w, band, h - 5.5, layout)
@@ -49,7 +49,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     _lid(b, d)
 
 
-def _keyboard(b: Builder, d: SimpleNamespace, w: float, depth: float, h: float, rear: int) -> None:
+def _keyboard(b: Builder, d: SimpleNamespace, w: float, depth: float, h: float) -> None:
     width, board_length, rows = w * 0.84, depth * 0.42, 6
     y = depth * 0.14
     with b.part("keyboard"):
