@@ -42,7 +42,7 @@ def items(tmp_path, simulated_root):
         experiment = read_experiment(path)
         model = Model(experiment.model)
         records = load(simulated_root, images="raw", items=True).records
-        return experiment, model, load_samples(records, model)
+        return experiment, model, load_samples(records, model.config.input)
 
     return make
 

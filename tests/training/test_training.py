@@ -259,7 +259,7 @@ def test_separate_training_keeps_the_classification_from_the_regioner(tiny_confi
             )
             torch.manual_seed(0)
             model = Model(experiment.model)
-            samples = load_samples(load_records(experiment.data)[:6], model)
+            samples = load_samples(load_records(experiment.data)[:6], model.config.input)
             task = JointTask(model, samples, samples, experiment.training)
             torch.manual_seed(0)
             task.loss(task.batch(np.random.default_rng(1)))[0].backward()
@@ -287,6 +287,9 @@ def test_a_run_that_stopped_early_stays_stopped(tiny_config, tmp_path, said):
 def test_a_run_is_not_resumed_with_other_settings(tiny_config, tmp_path):
     train(read_experiment(tiny_config), tmp_path / "a")
     kept = (tmp_path / "a" / "config.yaml").read_text()
+    again = read_experiment(tmp_path / "a" / "config.yaml")
+    first = read_experiment(tiny_config)
+    assert (again.loop, again.training) == (first.loop, first.training)
     with pytest.raises(ConfigError, match=r"loop\.seed.*0.*9"):
         train(read_experiment(tiny_config, ["loop.seed=9"]), tmp_path / "a")
     assert (tmp_path / "a" / "config.yaml").read_text() == kept
@@ -537,7 +540,7 @@ def test_benign_items_are_drawn_without_and_with_a_threat(tmp_path, simulated_ro
         ["training.augment.threats=1.0", "training.augment.crop_px=96", "training.augment.noise=0"],
     )
     model = Model(experiment.model)
-    samples = load_samples(load_records(experiment.data), model)
+    samples = load_samples(load_records(experiment.data), model.config.input)
     benign = [s for s in samples if not s.annotations]
     task = JointTask(model, benign, benign, experiment.training)
     pairs = [task.crops.draw(np.random.default_rng(seed)) for seed in range(12)]
@@ -594,7 +597,7 @@ def test_twins_are_drawn_alike_and_differ_by_the_anomaly_alone(tmp_path):
     )
     model = Model(experiment.model)
     records = load_records(experiment.data)
-    samples = load_samples([r for r in records if r.part == "train"], model)
+    samples = load_samples([r for r in records if r.part == "train"], model.config.input)
     task = JointTask(model, samples, samples, experiment.training)
     pair = next(
         pair for seed in range(40) if len(pair := task.crops.draw(np.random.default_rng(seed))) == 2

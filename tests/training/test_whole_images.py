@@ -202,7 +202,7 @@ def test_every_loss_meets_imbalance_in_its_own_way(phase_1, loss):
 
     experiment = read_experiment(phase_1, [f"training.loss={loss}"])
     model = Model(experiment.model)
-    samples = load_samples(load_records(experiment.data), model)
+    samples = load_samples(load_records(experiment.data), model.config.input)
     task = MultiLabelTask(model, samples, samples, experiment.training)
     assert (float(task.weight.max()) > 1) is (loss == "weighted")
     logits = torch.tensor([[4.0] + [-4.0] * (len(task.classes) - 1)])
@@ -345,7 +345,7 @@ def test_images_are_squared_in_training_as_in_use(phase_1, simulated_root):
     experiment = read_experiment(phase_1)
     model = Model(experiment.model).eval()
     records = load_records(experiment.data)[:3]
-    samples = load_samples(records, model)
+    samples = load_samples(records, model.config.input)
     assert {s.counts.shape[-2:] for s in samples} == {(64, 64)}
     by_screening = [
         float(model.score_view(model.config.input.working_view(read_scan(r.path).views[0]))[1][0])
@@ -385,7 +385,7 @@ def test_half_of_a_batch_can_be_drawn_from_positives(phase_1):
             phase_1, [f"training.balance={balance}", "training.batch_size=32"]
         )
         model = Model(experiment.model)
-        samples = load_samples(load_records(experiment.data), model)
+        samples = load_samples(load_records(experiment.data), model.config.input)
         _, labels = MultiLabelTask(model, samples, samples, experiment.training).batch(
             np.random.default_rng(0)
         )

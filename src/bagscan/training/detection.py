@@ -185,7 +185,7 @@ class DetectionExperiment(LoopExperiment):
     def prepare(self, out: Path) -> tuple[DetectionTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = self.model()
-        parts = read_parts(self, self.data, model, out)
+        parts = read_parts(self, self.data, model.config.input, out)
         return DetectionTask(model, parts.train, parts.val, self.training), weights_keeper(
             model.regioner, out / self.written
         )
@@ -200,5 +200,5 @@ def detection_samples(
     records = load_records(experiment.data)
     split = load_or_make_split(experiment.data, records, run_folder)
     return model, load_samples(
-        part_records(experiment.data, records, split, part), model, split.sha256
+        part_records(experiment.data, records, split, part), model.config.input, split.sha256
     )

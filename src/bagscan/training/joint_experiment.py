@@ -54,7 +54,9 @@ class JointExperiment(LoopExperiment):
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = Model(self.model)
         _initialise(model, self)
-        parts = read_parts(dataclasses.replace(self, model=model.config), self.data, model, out)
+        parts = read_parts(
+            dataclasses.replace(self, model=model.config), self.data, model.config.input, out
+        )
         log.info(
             f"{len(parts.train)} training and {len(parts.val)} validation samples; "
             f"data hash {parts.split.data_hash[:12]}"
@@ -140,7 +142,7 @@ def score_split(
     split = load_or_make_split(data, records, run_folder)
     records_of_part = part_records(data, records, split, part)
     log.info(f"scoring {len(records_of_part)} scans of {part}")
-    samples = load_samples(records_of_part, model, split.sha256)
+    samples = load_samples(records_of_part, model.config.input, split.sha256)
     warnings = other_split(model, split) if same_split else []
     for text in warnings:
         log.warning(text)

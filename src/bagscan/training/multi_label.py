@@ -293,7 +293,9 @@ class MultiLabelExperiment(LoopExperiment):
     def prepare(self, out: Path) -> tuple[MultiLabelTask, Callable[[Scores], None]]:
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         model = Model(self.model)
-        parts = read_parts(dataclasses.replace(self, model=model.config), self.data, model, out)
+        parts = read_parts(
+            dataclasses.replace(self, model=model.config), self.data, model.config.input, out
+        )
         task = MultiLabelTask(model, parts.train, parts.val, self.training)
         positive = int((task.labels == 1).any(1).sum())
         log.info(

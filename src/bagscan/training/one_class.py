@@ -329,7 +329,7 @@ class OneClassExperiment(Experiment):
         name = f"descriptions_{part}_{experiment_id(model, self.data, split.data_hash)}"
         path = out / f"{name}{f'_{limit}' if limit else ''}.safetensors"
         if not path.exists():
-            samples = load_samples(records, model, split.sha256)
+            samples = load_samples(records, model.config.input, split.sha256)
             if limit:
                 samples = subsample_evenly(samples, limit)
             save_descriptions(describe_samples(model, samples), path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bagscan.datasets.config import DataConfig, load_or_make_split, load_records, part_records
 from bagscan.datasets.splits import Split
-from bagscan.model import Model
+from bagscan.model_config import InputConfig
 from bagscan.training.experiment import Experiment
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples
@@ -28,13 +28,13 @@ class Parts:
     val: list[Sample]
 
 
-def read_parts(experiment: Experiment, data: DataConfig, model: Model, out: Path) -> Parts:
+def read_parts(experiment: Experiment, data: DataConfig, config: InputConfig, out: Path) -> Parts:
     """Read the samples that an experiment trains and validates on.
 
     Args:
         experiment: with all defaults; written to ``out``.
         data: datasets.
-        model: model that determines the working size and channels of samples.
+        config: input of the model: working size and channels of samples.
         out: run folder.
 
     Raises:
@@ -45,7 +45,7 @@ def read_parts(experiment: Experiment, data: DataConfig, model: Model, out: Path
     split = load_or_make_split(data, records, out)
     save_resolved(experiment, experiment.kind, out, split)
     train, val = (
-        load_samples(part_records(data, records, split, part), model, split.sha256)
+        load_samples(part_records(data, records, split, part), config, split.sha256)
         for part in ("train", "val")
     )
     return Parts(split, train, val)

@@ -15,7 +15,7 @@ from bagscan.core.errors import BagscanError, DataError
 from bagscan.datasets.record import Record, check_annotations
 from bagscan.formats import read_scan
 from bagscan.formats.scans import only_view
-from bagscan.model import Model
+from bagscan.model_config import InputConfig
 
 log = logging.getLogger(__name__)
 
@@ -129,12 +129,12 @@ def read_view(record: Record) -> tuple[View, str]:
     return view, scan.provenance["sha256"]
 
 
-def load_sample(record: Record, model: Model, sha256: str | None = None) -> Sample:
+def load_sample(record: Record, config: InputConfig, sha256: str | None = None) -> Sample:
     """Read the view of a record, or the window of its item, at the working size of a model.
 
     Args:
         record: record to read.
-        model: model that determines working size and channels.
+        config: input of the model: working size and channels.
         sha256: hash of the file when the split was made; None to skip the check.
 
     Raises:
@@ -146,11 +146,11 @@ def load_sample(record: Record, model: Model, sha256: str | None = None) -> Samp
     if sha256 not in (None, file_hash):
         raise DataError(f"{record.path}: changed since the split was made")
     check_annotations(record, *view.shape)
-    full_shape, view = view.shape, model.config.input.select(view)
+    full_shape, view = view.shape, config.select(view)
     if record.window is not None:
         x1, y1, x2, y2 = record.window
         view = replace(view, pixels=np.ascontiguousarray(view.pixels[:, y1:y2, x1:x2]))
-    working = model.config.input.working_view(view, full_shape)
+    working = config.working_view(view, full_shape)
     (height, width), (h0, w0) = working.shape, view.shape
     annotations = [
         scale_annotation(a, height / h0, width / w0, height, width) for a in record.annotations
@@ -185,14 +185,14 @@ def to_counts(view: View) -> tuple[np.ndarray, np.ndarray]:
 
 def load_samples(
     records: Sequence[Record],
-    model: Model,
+    config: InputConfig,
     sha256: Mapping[str, str] | None = None,
 ) -> list[Sample]:
     """Load many samples; scans that cannot be used are reported and left out.
 
     Args:
         records: records to load.
-        model: see :func:`load_sample`.
+        config: see :func:`load_sample`.
         sha256: hash of each record's file by record id.
 
     Raises:
@@ -206,7 +206,7 @@ def load_samples(
 
     def load(record: Record) -> Sample | str:
         try:
-            return load_sample(record, model, sha256.get(record.id) if sha256 else None)
+            return load_sample(record, config, sha256.get(record.id) if sha256 else None)
         except BagscanError as error:
             return str(error) if str(record.path) in str(error) else f"{record.path}: {error}"
 
