@@ -11,7 +11,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 
 from bagscan.service.accounts import ROLES
-from bagscan.service.http.app import create_app, described
+from bagscan.service.http.app import create_app, describe_api
 from bagscan.service.http.security import PUBLIC, permission_of
 from bagscan.service.service import Service
 from bagscan.service.settings import ServiceConfig
@@ -69,7 +69,7 @@ def page() -> str:
     with tempfile.TemporaryDirectory() as folder:
         service = Service(ServiceConfig(folder=Path(folder)))
         app = create_app(service)
-        description = described(app)
+        description = describe_api(app)
         routes = {
             (method, route.path): route
             for route in app.routes

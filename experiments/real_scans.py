@@ -23,7 +23,7 @@ import numpy as np
 
 from bagscan.core.errors import ReadError
 from bagscan.datasets import sixray, yolo
-from bagscan.datasets.record import Record, located
+from bagscan.datasets.record import Record, locate
 from bagscan.detector.deciding import item_log_odds
 from bagscan.detector.exported import UsableDetector
 from bagscan.evaluation.within_bag import (
@@ -82,8 +82,8 @@ def main() -> None:
 def real_scans(limit: int) -> dict[str, list[Record]]:
     """Return the records with annotations of each dataset, at most ``limit`` at even steps."""
     collections = {
-        "sixray": sixray.load(located("sixray")),
-        "multiscanner": yolo.load(located("multiscanner"), scanner_digits=1),
+        "sixray": sixray.load(locate("sixray")),
+        "multiscanner": yolo.load(locate("multiscanner"), scanner_digits=1),
     }
     chosen = {}
     for name, collection in collections.items():

@@ -21,7 +21,7 @@ from typing import Any
 from bagscan.core.machine import usable_cores
 from bagscan.model_folder import SHIPPED
 from bagscan.reporting.bags import screen_files
-from bagscan.runtime.engines import installed
+from bagscan.runtime.engines import installed_version
 from bagscan.runtime.load import RUNTIMES
 from bagscan.screening import Screener
 from experiments.engine import Run, keep
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=usable_cores(), help="number of processes")
     arguments = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
-    runtimes = [name for name in RUNTIMES if installed(name)]
+    runtimes = [name for name in RUNTIMES if installed_version(name)]
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         for kind, files in bags(Path(folder)).items():
             turns = [

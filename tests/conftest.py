@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bagscan.core.messages import MessageRecorder, attached
+from bagscan.core.messages import MessageRecorder, attach_handler
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -122,7 +122,7 @@ loop: {steps: 6, warmup: 1, validate_every: 3, checkpoint_every: 2, ema: 0.5}
 @pytest.fixture
 def said() -> Iterator[list[str]]:
     """The messages of bagscan during a test."""
-    with attached(MessageRecorder()) as recorder:
+    with attach_handler(MessageRecorder()) as recorder:
         yield recorder.messages
 
 

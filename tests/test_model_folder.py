@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bagscan.core.errors import BagscanError, ModelError
-from bagscan.model_folder import SHIPPED, model_named, verified_id, write_files
+from bagscan.model_folder import SHIPPED, locate_model, verified_id, write_files
 from bagscan.screening import Screener
 
 
@@ -91,10 +91,10 @@ def test_a_model_that_comes_along_goes_by_its_name_and_a_folder_of_that_name_com
     tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    assert model_named("raw") == SHIPPED / "raw"
-    assert model_named("runs/raw") == Path("runs/raw")
+    assert locate_model("raw") == SHIPPED / "raw"
+    assert locate_model("runs/raw") == Path("runs/raw")
     (tmp_path / "raw").mkdir()
-    assert model_named("raw") == Path("raw")
+    assert locate_model("raw") == Path("raw")
 
 
 def test_a_folder_that_is_not_there_is_told_with_its_neighbour(tmp_path):

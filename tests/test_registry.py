@@ -45,14 +45,14 @@ def test_part(kind, name):
 
 def test_a_part_of_another_package_that_cannot_be_imported_is_named(monkeypatch):
     broken = EntryPoint("mine", "no_such_package.mine", "bagscan.scorers")
-    monkeypatch.setattr(registry, "offered", lambda kind: {"mine": broken})
+    monkeypatch.setattr(registry, "find_entry_points", lambda kind: {"mine": broken})
     with pytest.raises(ConfigError, match=r"no_such_package\.mine"):
         part("scorers", "mine")
 
 
 def test_a_name_of_another_package_does_not_hide_a_built_in_part(monkeypatch):
     other = EntryPoint("memory", "no_such_package.memory", "bagscan.scorers")
-    monkeypatch.setattr(registry, "offered", lambda kind: {"memory": other})
+    monkeypatch.setattr(registry, "find_entry_points", lambda kind: {"memory": other})
     assert registry.names("scorers").count("memory") == 1
     assert part("scorers", "memory").__name__ == "bagscan.scorers.memory"
 

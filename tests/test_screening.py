@@ -20,7 +20,7 @@ from bagscan.cli import app
 from bagscan.core import Decision, OperatingPoint, Scan, View
 from bagscan.core.errors import ConfigError, DataError, ModelError, ReadError
 from bagscan.core.extras import how_to_install
-from bagscan.core.files import held
+from bagscan.core.files import lock_folder
 from bagscan.evaluation.operating_point import choose_operating_point
 from bagscan.examining import Examined, upsample_labels
 from bagscan.formats import read_scan
@@ -435,7 +435,7 @@ def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scan
 def test_two_screenings_into_one_folder_do_not_mix(tiny_model, scans, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    with held(out), pytest.raises(DataError):
+    with lock_folder(out), pytest.raises(DataError):
         screen_folder(scans[:1], [tiny_model], out)
     screen_folder(scans[:1], [tiny_model], out)
     with pytest.raises(ConfigError):  # another set's results stay

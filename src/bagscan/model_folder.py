@@ -44,7 +44,7 @@ def shipped_models() -> list[Path]:
     return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
 
 
-def model_named(text: str) -> Path:
+def locate_model(text: str) -> Path:
     """Return a model folder from its path or from the name of a bundled model.
 
     An existing path takes precedence.

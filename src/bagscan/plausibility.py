@@ -14,7 +14,7 @@ import numpy as np
 from bagscan.core import View
 from bagscan.core.reasons import Reason, ReasonCode, in_view
 from bagscan.formats.quantities import RGB
-from bagscan.plausibility_raw import OTHER_UNITS, check_raw_channels, frozen
+from bagscan.plausibility_raw import OTHER_UNITS, check_raw_channels, find_frozen
 
 MIN_SIDE_PX = 32  # minimum side of a view, also at the working size of a model
 MAX_ELONGATED = 10  # longer to shorter side; no bag is longer, and scaling makes strips too narrow
@@ -191,7 +191,7 @@ def _check_colours(pixels: np.ndarray) -> list[Found]:
     if (fraction := _black_on_one_side(pixels)) > MAX_CUT_OFF:
         text = f"{100 * fraction:.0f} % is black on one side only: the file is truncated"
         return [(ReasonCode.SATURATED, text)]
-    if repeated_rows := frozen(pixels):
+    if repeated_rows := find_frozen(pixels):
         return repeated_rows
     rims = np.stack([_rim(channel) for channel in pixels])
     if _is_inverted(rims.mean(0), sample):

@@ -63,7 +63,7 @@ def check_raw_channels(view: View) -> list[Found]:
             f"median effective Z is {typical:.3g}, although air has 0: inverted, or {OTHER_UNITS}"
         )
         return [(ReasonCode.OUT_OF_RANGE, text)]
-    if repeated_rows := frozen(energies[0]):
+    if repeated_rows := find_frozen(energies[0]):
         return repeated_rows
     logs = [-np.log(np.clip(plane, 1e-3, 1.5)) for plane in energies]
     matter = logs[0] > ABSORBS
@@ -96,7 +96,7 @@ def _check_noise(log: np.ndarray, transmission: np.ndarray) -> list[Found]:
     return []
 
 
-def frozen(plane: np.ndarray) -> list[Found]:
+def find_frozen(plane: np.ndarray) -> list[Found]:
     """Find many equal neighbouring rows with content in an (H, W) or (C, H, W) image."""
     planes = plane.reshape(-1, *plane.shape[-2:])
     has_content = (np.diff(planes[:, 1:], axis=2) != 0).any(0).mean(1) > MIN_SHOWN

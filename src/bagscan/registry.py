@@ -19,7 +19,7 @@ KINDS = ("regions", "encoders", "scorers")  # the three parts of a model
 ALL = (*KINDS, "datasets")
 
 
-def offered(kind: str) -> dict[str, EntryPoint]:
+def find_entry_points(kind: str) -> dict[str, EntryPoint]:
     """Return the entry points of other packages for a kind, by name."""
     return {point.name: point for point in entry_points(group=f"bagscan.{kind}")}
 
@@ -39,7 +39,7 @@ def names(kind: str) -> list[str]:
     if kind not in ALL:
         raise ConfigError(f"unknown kind {kind!r}; expected one of {', '.join(ALL)}")
     builtin = builtin_names(kind)
-    return [*builtin, *(name for name in offered(kind) if name not in builtin)]
+    return [*builtin, *(name for name in find_entry_points(kind) if name not in builtin)]
 
 
 def part(kind: str, name: str) -> ModuleType:
@@ -53,7 +53,7 @@ def part(kind: str, name: str) -> ModuleType:
     """
     if name in builtin_names(kind):
         return importlib.import_module(f"bagscan.{kind}.{name}")
-    if name in (points := offered(kind)):
+    if name in (points := find_entry_points(kind)):
         return load(points[name])
     raise ConfigError(
         f"unknown name {name!r} in {kind}{nearest(name, names(kind))} "
@@ -63,7 +63,7 @@ def part(kind: str, name: str) -> ModuleType:
 
 def package_of(kind: str, name: str) -> str | None:
     """Return name and version of the package that provides a part; None for built-in parts."""
-    point = offered(kind).get(name)
+    point = find_entry_points(kind).get(name)
     if name in builtin_names(kind) or point is None or point.dist is None:
         return None
     return f"{point.dist.name} {point.dist.version}"

@@ -17,7 +17,7 @@ from bagscan.batch.storage import (
     listed,
     object_at,
     publish,
-    renamed,
+    rename_keys,
 )
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.formats.images import write_image, write_png_set
@@ -194,7 +194,7 @@ def test_urls_and_names():
         "reasons": ["/tmp/x/one.tif: torn"],
         "scores": (1.0,),
     }
-    told = renamed(row, {"/tmp/x/": "s3://b/c/"})
+    told = rename_keys(row, {"/tmp/x/": "s3://b/c/"})
     assert told["views"]["0"] == {"path": "s3://b/c/one.tif", "height": 3}
     assert told["reasons"] == ["s3://b/c/one.tif: torn"]
     assert np.isclose(told["scores"][0], 1.0)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from bagscan.core.messages import MessageRecorder, attached, hide_messages, show_messages
+from bagscan.core.messages import MessageRecorder, attach_handler, hide_messages, show_messages
 
 log = logging.getLogger("bagscan.somewhere")
 
@@ -38,7 +38,7 @@ def test_messages_are_printed_once_to_stderr_and_warnings_say_so(capsys):
 
 def test_a_handler_is_attached_for_a_while_and_to_loggers_below():
     elsewhere = logging.getLogger("bagscan.elsewhere")
-    with attached(MessageRecorder(), logging.getLogger("bagscan.somewhere")) as recorder:
+    with attach_handler(MessageRecorder(), logging.getLogger("bagscan.somewhere")) as recorder:
         log.info("one bag")
         elsewhere.info("another bag")
     log.info("no bag")
@@ -46,7 +46,7 @@ def test_a_handler_is_attached_for_a_while_and_to_loggers_below():
 
 
 def test_a_handler_is_detached_after_an_error():
-    with pytest.raises(KeyError), attached(MessageRecorder()) as recorder:
+    with pytest.raises(KeyError), attach_handler(MessageRecorder()) as recorder:
         raise KeyError
     log.info("no bag")
     assert recorder.messages == []

@@ -13,7 +13,7 @@ from bagscan.detector.features import (
     Z_SCALE,
     features,
     features_of,
-    recoloured,
+    recolour,
 )
 from bagscan.detector.sampling import AIR_COUNTS, Pose, cut, draw_pose, whole_view
 from bagscan.formats import read_scan
@@ -127,7 +127,7 @@ def test_colours_made_of_a_raw_picture_are_those_of_its_scan(simulated_root):
     path = sorted((simulated_root / "raw").glob("*_below.tif"))[0]
     raw = features_of(read_scan(path).views[0])
     seen = features_of(read_scan(simulated_root / "colour" / f"{path.stem}.png").views[0])
-    made = recoloured(raw)
+    made = recolour(raw)
     assert made.shape == seen.shape
     assert made.min() >= 0
     assert made.max() <= COLOUR_SCALE

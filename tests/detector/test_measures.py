@@ -7,7 +7,7 @@ import pytest
 
 from bagscan.core import Regions
 from bagscan.core.errors import DataError
-from bagscan.detector.calibration import calibrated
+from bagscan.detector.calibration import calibrate_thresholds
 from bagscan.detector.devices import FoundDevice
 from bagscan.detector.inference import ViewResult
 from bagscan.detector.measures import measure
@@ -130,7 +130,7 @@ def test_thresholds_keep_to_the_share_of_false_alarms():
         for k in range(60)
     ]
     for share in (0.05, 0.1, 0.3):
-        thresholds, point = calibrated([*benign, *hidden], share)
+        thresholds, point = calibrate_thresholds([*benign, *hidden], share)
         assert thresholds.slope > 0
         told = measure([*benign, *hidden], thresholds)
         assert told["bag_fp"] == pytest.approx(point.expected_fpr)
@@ -155,7 +155,7 @@ def test_calibration_learns_that_an_anomaly_lies_on_the_same_lines_of_the_belt_i
         bags.append(
             bag(f"{k}", k % 2 == 0, *(spotted(make(float(rng.normal())), line) for line in lines))
         )
-    thresholds, _ = calibrated(bags, 0.1)
+    thresholds, _ = calibrate_thresholds(bags, 0.1)
     assert thresholds.pairing.place > 0.2
     apart = replace(thresholds, pairing=Pairing())
     assert (
@@ -208,7 +208,7 @@ def test_items_have_a_share_of_the_false_alarms_and_bags_with_items_cause_none()
         )
         for k in range(20)
     ]
-    thresholds, point = calibrated([*benign, *hidden, *armed], 0.1)
+    thresholds, point = calibrate_thresholds([*benign, *hidden, *armed], 0.1)
     highest = np.sort([b.views[0].seen.prohibited[:, 1].max() for b in benign])
     assert highest[-5] < thresholds.prohibited[1] < highest[-4]
     typical = np.quantile(highest, 0.9)
@@ -219,7 +219,7 @@ def test_items_have_a_share_of_the_false_alarms_and_bags_with_items_cause_none()
 
 def test_nothing_to_calibrate_on_is_an_error():
     with pytest.raises(DataError):
-        calibrated([bag("b", False, clean(), clean())], 0.1)
+        calibrate_thresholds([bag("b", False, clean(), clean())], 0.1)
 
 
 def test_the_card_tells_every_group_and_what_is_found_worst():
@@ -262,12 +262,12 @@ def test_a_verdict_over_both_views_is_what_devices_are_ranked_by():
 
 
 def test_verdicts_over_both_views_are_calibrated_or_refused():
-    thresholds, point = calibrated(judged_together([4.0, 3.0, -1.0, -2.0]), 0.5)
+    thresholds, point = calibrate_thresholds(judged_together([4.0, 3.0, -1.0, -2.0]), 0.5)
     assert thresholds.slope > 0
     assert thresholds.pairing == Pairing()
     assert point.expected_fpr <= 0.5
     with pytest.raises(DataError):
-        calibrated(judged_together([-4.0, -3.0, 1.0, 2.0]), 0.5)
+        calibrate_thresholds(judged_together([-4.0, -3.0, 1.0, 2.0]), 0.5)
 
 
 def test_regions_are_pointed_at_so_that_most_places_are_right():
@@ -279,6 +279,6 @@ def test_regions_are_pointed_at_so_that_most_places_are_right():
         bag("c", False, clean(), clean()),
         bag("d", False, clean(), clean()),
     ]
-    thresholds, _ = calibrated(bags, 0.5)
+    thresholds, _ = calibrate_thresholds(bags, 0.5)
     assert thresholds.margin < 0.3
     assert measure(bags, thresholds)["on_the_anomaly"] == 1.0

@@ -5,7 +5,7 @@ import pytest
 
 from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice
-from bagscan.detector.together import ViewMaps, evaluate_jointly, matched
+from bagscan.detector.together import ViewMaps, evaluate_jointly, match_devices
 
 
 def device(rows, columns, shape, category=0):
@@ -40,13 +40,13 @@ class Adding:
 def test_devices_that_share_the_belt_are_one_and_later_views_stand_alone():
     first = [device((2, 8), (1, 5), (20, 30)), device((12, 18), (1, 5), (20, 30))]
     second = [device((12, 18), (3, 9), (20, 25))]
-    assert sorted(matched([first, second, second]), key=str) == [
+    assert sorted(match_devices([first, second, second]), key=str) == [
         (0, None, None),
         (1, 0, None),
         (None, None, 0),
     ]
-    assert matched([first]) == [(0,), (1,)]
-    assert matched([]) == []
+    assert match_devices([first]) == [(0,), (1,)]
+    assert match_devices([]) == []
 
 
 def test_views_of_two_sizes_come_back_at_their_own():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bagscan.core.errors import ConfigError
-from bagscan.imaging.scanner import Faults, Noise, Scatter, load_profile, profile_names, varied
+from bagscan.imaging.scanner import Faults, Noise, Scatter, load_profile, profile_names, vary
 from bagscan.physics.detector import response
 from bagscan.physics.materials import material
 from bagscan.physics.transmission import exact
@@ -220,7 +220,7 @@ def test_the_machines_own_pattern_stays_from_scan_to_scan(coarse):
 
 def test_varied_machines_stay_in_their_ranges(profile):
     for seed in range(20):
-        found = varied(profile, np.random.default_rng(seed))
+        found = vary(profile, np.random.default_rng(seed))
         assert 4 <= found.noise.electronic <= 20
         assert 0.005 <= found.scatter.share <= 0.03
         assert found.response_key == profile.response_key

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bagscan.reporting.contours import benign_path, outline_path, simplified
+from bagscan.reporting.contours import benign_path, outline_path, simplify
 
 
 def test_points_on_a_line_go_and_corners_stay():
@@ -13,14 +13,14 @@ def test_points_on_a_line_go_and_corners_stay():
         [[0, 0], [0, 1], [0, 2], [0, 3], [1, 3], [2, 3], [3, 3], [3, 2], [3, 0], [1, 0], [0, 0]],
         float,
     )
-    assert simplified(square, 0.1).tolist() == [[0, 0], [0, 3], [3, 3], [3, 0], [0, 0]]
-    assert simplified(square[:2], 0.1).tolist() == square[:2].tolist()
+    assert simplify(square, 0.1).tolist() == [[0, 0], [0, 3], [3, 3], [3, 0], [0, 0]]
+    assert simplify(square[:2], 0.1).tolist() == square[:2].tolist()
 
 
 def test_nothing_lies_farther_away_than_the_tolerance():
     angle = np.linspace(0, 2 * np.pi, 200)
     circle = np.stack([20 * np.cos(angle), 20 * np.sin(angle)], 1)
-    short = simplified(circle, 0.6)
+    short = simplify(circle, 0.6)
     assert len(short) < 40
     for point in circle:
         away = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bagscan.formats.coco import encode_mask
-from bagscan.reporting.truth import compared, load_hidden_masks, summarise_truth
+from bagscan.reporting.truth import compare_with_truth, load_hidden_masks, summarise_truth
 from bagscan.simulate.summary import read_scans
 
 VIEWS = ("below", "side")
@@ -41,15 +41,15 @@ def test_bags_and_regions_are_counted_against_the_truth(hidden):
     view, mask = next(iter(hidden.items()))
     far = np.zeros_like(mask)
     far[:3, :3] = True
-    found = compared(row("ALARM", (view, mask), (view, far)), hidden)
+    found = compare_with_truth(row("ALARM", (view, mask), (view, far)), hidden)
     assert found == {"outcome": "found", "on_it": [True, False]}
     truths = [
         found,
-        compared(row("ALARM", (view, far)), hidden),
-        compared(row("CLEAR"), hidden),
-        compared(row("REVIEW"), {}),
-        compared(row("CLEAR"), {}),
-        compared(row("ALARM", (view, mask)), {}),
+        compare_with_truth(row("ALARM", (view, far)), hidden),
+        compare_with_truth(row("CLEAR"), hidden),
+        compare_with_truth(row("REVIEW"), {}),
+        compare_with_truth(row("CLEAR"), {}),
+        compare_with_truth(row("ALARM", (view, mask)), {}),
     ]
     assert [truth["outcome"] for truth in truths] == [
         "found",

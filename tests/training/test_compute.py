@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from bagscan.core.errors import ConfigError
 from bagscan.training import compute as compute_module
-from bagscan.training.compute import autocast_bf16, compute, device_named, moved, set_up
+from bagscan.training.compute import autocast_bf16, compute, find_device, move_batch, set_up
 from bagscan.training.loop import LoopConfig, learning_rate_at
 
 # A line fitted to points that each process samples: plain gradient descent has a closed form.
@@ -189,7 +189,7 @@ class Nested:
 
 def test_batches_go_to_a_device_however_they_are_nested():
     x = torch.zeros(2)
-    found = moved(Nested(x, None, (x, {"boxes": [x, 3]})), torch.device("meta"))
+    found = move_batch(Nested(x, None, (x, {"boxes": [x, 3]})), torch.device("meta"))
     there = [found.pixels, found.about[0], found.about[1]["boxes"][0]]
     assert all(each.is_meta for each in there)
     assert (found.labels, found.about[1]["boxes"][1]) == (None, 3)
@@ -197,13 +197,13 @@ def test_batches_go_to_a_device_however_they_are_nested():
 
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="warp"):
-        device_named("warp")
+        find_device("warp")
     with pytest.raises(ConfigError, match="cuda"):
-        device_named("cuda:1", number=0)
+        find_device("cuda:1", number=0)
     if not torch.cuda.is_available():
-        assert device_named("auto").type == "cpu"
+        assert find_device("auto").type == "cpu"
         with pytest.raises(ConfigError, match="cuda:3"):
-            device_named("cuda:3")
+            find_device("cuda:3")
     assert set_up("cpu") is compute()
     assert (compute().device.type, compute().rank, compute().count) == ("cpu", 0, 1)
 

@@ -11,7 +11,7 @@ from bagscan.training.targets import (
     ABSENT,
     Batch,
     SegmentTruth,
-    balanced,
+    balance_weights,
     hard_shares,
     ranking_loss,
     segment_truth,
@@ -70,7 +70,7 @@ def test_shares_of_soft_and_hard_regions_agree_where_soft_is_hard():
 
 
 def test_balanced_weights_give_each_side_half():
-    found = balanced(torch.tensor([1, 0, 0, 0]), torch.ones(4))
+    found = balance_weights(torch.tensor([1, 0, 0, 0]), torch.ones(4))
     assert found.sum() == pytest.approx(1)
     assert found[0] == pytest.approx(0.5)
 

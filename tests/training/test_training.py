@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from bagscan.cli.terminal import PRESETS
 from bagscan.core.errors import ConfigError, DataError, ModelError, TrainingError
-from bagscan.core.messages import attached
+from bagscan.core.messages import attach_handler
 from bagscan.datasets import simulated
 from bagscan.datasets.config import DataConfig, load_records
 from bagscan.datasets.splits import make_split, read_split, write_split
@@ -66,7 +66,7 @@ def test_killed_and_resumed_gives_the_same_weights(
                 raise Killed
 
     monkeypatch.setenv("BAGSCAN_LOADERS", loaders)
-    with attached(Kill()), pytest.raises(Killed):
+    with attach_handler(Kill()), pytest.raises(Killed):
         train(read_experiment(tiny_config, settings), tmp_path / "cut")
     with (tmp_path / "cut" / "log.jsonl").open("a") as log:
         log.write('{"step": 1')  # truncated, as a full disk leaves it

@@ -17,7 +17,7 @@ from bagscan.training.experiment import read_experiment, train
 from bagscan.training.multi_label import (
     MultiLabelConfig,
     MultiLabelTask,
-    augmented,
+    augment,
     ideal_set,
     label_vector,
 )
@@ -81,7 +81,7 @@ def test_images_in_use_are_not_augmented_and_in_training_only_a_little():
     pixels = resize(pixels, 64, 64)
     plain = torch.from_numpy(pixels)
     config = MultiLabelConfig()
-    seen = [augmented(pixels, config, np.random.default_rng(seed)) for seed in range(8)]
+    seen = [augment(pixels, config, np.random.default_rng(seed)) for seed in range(8)]
     assert not any(torch.equal(plain, one) for one in seen)
     for one in seen:
         assert (one < 0.5).float().mean() == pytest.approx(
@@ -89,7 +89,7 @@ def test_images_in_use_are_not_augmented_and_in_training_only_a_little():
         )
     still = MultiLabelConfig(turn=0, zoom=0, shift=0)
     assert any(
-        torch.allclose(plain, augmented(pixels, still, np.random.default_rng(seed)), atol=0.02)
+        torch.allclose(plain, augment(pixels, still, np.random.default_rng(seed)), atol=0.02)
         for seed in range(6)
     )
 

@@ -26,7 +26,7 @@ from bagscan.batch.rows import flat_row, tally, write_part
 from bagscan.batch.storage import absolute, canonical_source, claim, publish
 from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError, UnavailableError
-from bagscan.core.files import LOCK, atomic_write_text, held, refuse_file
+from bagscan.core.files import LOCK, atomic_write_text, lock_folder, refuse_file
 from bagscan.formats.scans import VIEWS, change_stamp, expected_of
 from bagscan.model_folder import verified_id
 from bagscan.reporting.findings import error_row
@@ -182,7 +182,7 @@ def only_run(out: Path) -> Iterator[None]:
         DataError: another run holds the lock; ``out`` is a file.
         ConfigError: ``out`` is a URL.
     """
-    with _folder(out), held(out):
+    with _folder(out), lock_folder(out):
         try:
             yield
         finally:

@@ -275,7 +275,7 @@ def _get(system: Any, path: str, target: Path) -> None:
             time.sleep(wait_s)
 
 
-def renamed(value: Any, names: Mapping[str, str]) -> Any:
+def rename_keys(value: Any, names: Mapping[str, str]) -> Any:
     """Replace local paths by the URLs that they stand for, in all strings of a row.
 
     Args:
@@ -287,9 +287,9 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:
             value = value.replace(local, remote)
         return value
     if isinstance(value, dict):
-        return {key: renamed(entry, names) for key, entry in value.items()}
+        return {key: rename_keys(entry, names) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [renamed(entry, names) for entry in value]
+        return [rename_keys(entry, names) for entry in value]
     return value
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bagscan.batch.storage import fetched, renamed
+from bagscan.batch.storage import fetched, rename_keys
 from bagscan.workers.screeners import pinned, screener, top_score, try_out
 from bagscan.workers.tasks import serve
 
@@ -59,5 +59,5 @@ def score_bag(
         known = zip(models, ids or itertools.repeat(None, len(models)), strict=True)
         screeners = [pinned(folder, identity, runtime=runtime) for folder, identity in known]
         screened = screen_files(screeners, files, expected)
-        row = renamed(screened.row, names) if names else screened.row
+        row = rename_keys(screened.row, names) if names else screened.row
         return {"row": row, "top_score": top_score(screened.report)}

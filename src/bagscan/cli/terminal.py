@@ -31,9 +31,9 @@ Settings = Annotated[
 
 
 def find_model(text: str) -> Path:
-    from bagscan.model_folder import model_named  # imports numpy, which would slow down --help
+    from bagscan.model_folder import locate_model  # imports numpy, which would slow down --help
 
-    return model_named(text)
+    return locate_model(text)
 
 
 PRESETS = Path(bagscan.training.__file__).parent / "presets"

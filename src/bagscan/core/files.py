@@ -50,7 +50,7 @@ def atomic_write(path: Path, several: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Lock a directory against a second run. The lock ends with the process.
 
     Args:

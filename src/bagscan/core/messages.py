@@ -39,7 +39,7 @@ class MessageRecorder(logging.Handler):
 
 
 @contextmanager
-def attached(handler: Handler, to: logging.Logger = logger) -> Iterator[Handler]:
+def attach_handler(handler: Handler, to: logging.Logger = logger) -> Iterator[Handler]:
     """Attach a handler to a logger, for its messages and those of the loggers below it."""
     level = to.level
     if not to.isEnabledFor(logging.INFO):

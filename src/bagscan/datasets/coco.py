@@ -13,7 +13,7 @@ from bagscan.datasets.record import (
     Record,
     count_beyond,
     image_size,
-    located,
+    locate,
     parse_view_name,
 )
 from bagscan.datasets.source import Source
@@ -45,7 +45,7 @@ class Config(Source):
 
     def load(self) -> Collection:
         """See :func:`load`."""
-        return load(self.folder, located(self.images) if self.images else None)
+        return load(self.folder, locate(self.images) if self.images else None)
 
 
 def load(annotations: str | Path, images: str | Path | None = None) -> Collection:

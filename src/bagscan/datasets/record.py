@@ -27,7 +27,7 @@ def data_folder() -> Path:
     return Path(os.environ.get("BAGSCAN_DATA", "../shared/data"))
 
 
-def located(root: str | Path) -> Path:
+def locate(root: str | Path) -> Path:
     """Find a path of a configuration in the data folder, else relative to the working directory.
 
     Raises:

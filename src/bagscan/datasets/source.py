@@ -10,7 +10,7 @@ from typing import Any
 
 from bagscan.config import OneOf
 from bagscan.core.errors import ConfigError
-from bagscan.datasets.record import Collection, located
+from bagscan.datasets.record import Collection, locate
 from bagscan.registry import part
 
 
@@ -44,12 +44,12 @@ class Source(OneOf):
 
     @property
     def folder(self) -> Path:
-        """``root`` as an existing path; see :func:`bagscan.datasets.record.located`.
+        """``root`` as an existing path; see :func:`bagscan.datasets.record.locate`.
 
         Raises:
             DataError: the path does not exist.
         """
-        return located(self.root)
+        return locate(self.root)
 
     @classmethod
     def chosen(cls, data: Mapping[str, Any], where: str) -> type:

@@ -23,7 +23,9 @@ ITEM_SHARE = 0.4  # the same for prohibited items, if the detector knows any
 TYPICAL = 0.9  # quantile over benign bags that makes classes of prohibited items comparable
 
 
-def calibrated(bags: Sequence[ScoredBag], max_fpr: float) -> tuple[Thresholds, OperatingPoint]:
+def calibrate_thresholds(
+    bags: Sequence[ScoredBag], max_fpr: float
+) -> tuple[Thresholds, OperatingPoint]:
     """Choose thresholds and the operating point of a detector.
 
     Args:

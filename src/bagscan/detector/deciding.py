@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation
 
 from bagscan.detector.inference import BagResult, ViewResult, sigmoid
 from bagscan.detector.thresholds import Thresholds
-from bagscan.detector.together import Numbers, matched
+from bagscan.detector.together import Numbers, match_devices
 
 ITEM_THRESHOLD = 4.0  # threshold of prohibited items before calibration
 LOWEST = -12.0  # of regions without evidence
@@ -49,7 +49,7 @@ def devices_of(bag: BagResult, thresholds: Thresholds) -> list[BagDevice]:
         ]
     return [
         _combine_views(numbers, bag.views, thresholds)
-        for numbers in matched([seen.devices for seen in bag.views])
+        for numbers in match_devices([seen.devices for seen in bag.views])
     ]
 
 

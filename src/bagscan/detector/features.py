@@ -59,10 +59,10 @@ def convert_features(
     if images == "raw":
         return features
     shown = displays or [None] * len(features)
-    return np.stack([recoloured(raw, d) for raw, d in zip(features, shown, strict=True)])
+    return np.stack([recolour(raw, d) for raw, d in zip(features, shown, strict=True)])
 
 
-def recoloured(raw: np.ndarray, display: Display | None = None) -> np.ndarray:
+def recolour(raw: np.ndarray, display: Display | None = None) -> np.ndarray:
     """Return the (3, H, W) features of (4, H, W) raw features in pseudo-colour, or on a display."""
     low, high = np.exp(-raw[0] / LOW_SCALE), np.exp(-raw[1] / HIGH_SCALE)
     zeff = raw[3] / np.float32(Z_SCALE)

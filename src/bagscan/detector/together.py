@@ -34,7 +34,7 @@ class ViewMaps:
     logits: np.ndarray
 
 
-def matched(devices: Sequence[Sequence[FoundDevice]]) -> list[Numbers]:
+def match_devices(devices: Sequence[Sequence[FoundDevice]]) -> list[Numbers]:
     """Match the devices of a bag's first two views; devices of further views stand alone.
 
     Args:
@@ -72,7 +72,7 @@ def evaluate_jointly(
     Raises:
         ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
-    numbers = matched([view.devices for view in maps])
+    numbers = match_devices([view.devices for view in maps])
     anomaly: list[np.ndarray] = []
     logits = np.zeros(len(numbers))
     for first in (0, *range(VIEWS, len(maps))):

@@ -17,7 +17,7 @@ from bagscan.core.errors import ModelError
 from bagscan.examining import Examined, UsableModel
 from bagscan.export.failures import failures, readable
 from bagscan.model_folder import graphs_in
-from bagscan.runtime.engines import installed
+from bagscan.runtime.engines import installed_version
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import synthetic_scan
 
@@ -56,7 +56,7 @@ def verify_detector(
     results = {
         name: _examine_in_subprocess(folder, name, bags)
         for name in RUNTIMES
-        if name != TORCH and installed(name)
+        if name != TORCH and installed_version(name)
     }
     runtimes, failed = {}, []
     for name, result in results.items():
@@ -64,7 +64,7 @@ def verify_detector(
             _compare_bag(expected_bag, seen, seconds)
             for expected_bag, (seen, seconds) in zip(expected, result, strict=True)
         ]
-        runtimes[name] = summed(rows)
+        runtimes[name] = sum_rows(rows)
         limits = {"scores_differ": TOLERANCE, "flipped": 0}
         failed += failures(name, zip(names, rows, strict=True), limits)
     about = {"tolerance": TOLERANCE, "sizes": [list(size) for size in sizes], "left_out": left_out}
@@ -116,7 +116,7 @@ def _compare_bag(expected: Seen, seen: Seen, seconds: float) -> dict[str, float]
     }
 
 
-def summed(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+def sum_rows(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     """Summarise the comparisons of several views or bags."""
     return {
         "views": len(rows),

@@ -14,12 +14,12 @@ from bagscan.core import View
 from bagscan.core.errors import ModelError
 from bagscan.core.extras import how_to_install
 from bagscan.detector.exported import KIND
-from bagscan.export.detector_parity import summed, verify_detector
+from bagscan.export.detector_parity import sum_rows, verify_detector
 from bagscan.export.failures import describe, failures, named_view, readable
 from bagscan.model import Model
 from bagscan.model_folder import read_description
 from bagscan.regions import instances
-from bagscan.runtime.engines import ENGINES, installed, read_graphs
+from bagscan.runtime.engines import ENGINES, installed_version, read_graphs
 from bagscan.runtime.exported import ExportedModel, cutting_graphs, filled
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import synthetic_scan
@@ -75,7 +75,7 @@ def verify(
     """
     if read_description(folder)["model"].get("kind") == KIND:
         return verify_detector(Path(folder), scans, sizes)
-    models = {name: load_model(folder, name) for name in RUNTIMES if installed(name)}
+    models = {name: load_model(folder, name) for name in RUNTIMES if installed_version(name)}
     reference, torch_model = models.pop(TORCH), Model.load(folder)
     if not isinstance(reference, ExportedModel):
         raise ModelError(
@@ -99,7 +99,7 @@ def verify(
             }
             for size in sizes
         }
-        runtimes[name] = summed([row for _, row in same_segmentation]) | {
+        runtimes[name] = sum_rows([row for _, row in same_segmentation]) | {
             "cut_differs": _find_largest(own_segmentation.values(), "cut_differs"),
             "items_differ": _find_largest(own_segmentation.values(), "items_differ"),
             "batch_differs": _find_largest(batches.values(), "batch_differs"),
@@ -132,7 +132,7 @@ def _verify_torch(
             rows[name]["items_differ"] = _compare_items(
                 reference, lambda v, _: finder.detect(v), view
             )
-    summary = summed(list(rows.values()))
+    summary = sum_rows(list(rows.values()))
     summary["items_differ"] = _find_largest(rows.values(), "items_differ")
     # A single view may exceed the limit of pixels; their mean over all views may not.
     failed = failures(ALONE, rows.items(), LIMITS | {"pixels_differ": 1.0})

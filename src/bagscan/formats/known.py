@@ -16,7 +16,7 @@ from bagscan.formats.headerless import SIDECAR_ENDINGS, read_headerless
 from bagscan.formats.images import read_image
 from bagscan.formats.npz import read_npz
 from bagscan.formats.tiff import read_tiff
-from bagscan.registry import offered
+from bagscan.registry import find_entry_points
 
 
 class ScanFormat(Protocol):
@@ -145,7 +145,7 @@ def _lazy_reader(point: EntryPoint) -> ScanFormat:
     return lambda path: point.load()(path)
 
 
-OFFERED = offered("formats").items()
+OFFERED = find_entry_points("formats").items()
 HOLDS = "as the package says"
 ADDED = tuple(
     KnownFormat(point.value, (f".{ending}",), HOLDS, _lazy_reader(point))

@@ -243,7 +243,7 @@ def _spectral(key: tuple[str, str], mode: str) -> Spectral:
     return grouped(_response(*key)) if mode == "groups" else exact(_response(*key))
 
 
-def varied(profile: Profile, rng: np.random.Generator) -> Profile:
+def vary(profile: Profile, rng: np.random.Generator) -> Profile:
     """Vary noise, blur, scatter and faults within the ranges of real scanners.
 
     The ranges are documented in docs/simulator.md. Tube and detector stay the same.

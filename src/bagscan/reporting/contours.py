@@ -19,12 +19,12 @@ def outline_path(mask: np.ndarray) -> str:
     window = np.pad(mask[y : rows[-1] + 1, x : cols[-1] + 1], 1).astype(np.float32)
     parts = []
     for contour in find_contours(window, 0.5):
-        points = simplified(contour, TOLERANCE_PX)[:, ::-1] + [x - 0.5, y - 0.5]
+        points = simplify(contour, TOLERANCE_PX)[:, ::-1] + [x - 0.5, y - 0.5]
         parts.append("M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in points) + "Z")
     return "".join(parts)
 
 
-def simplified(points: np.ndarray, tolerance: float) -> np.ndarray:
+def simplify(points: np.ndarray, tolerance: float) -> np.ndarray:
     """Simplify a polyline (Douglas and Peucker 1973).
 
     scikit-image's ``approximate_polygon`` does the same, but its import loads large parts of

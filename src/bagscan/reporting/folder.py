@@ -21,7 +21,7 @@ from typing import Any
 
 from bagscan.core.errors import ConfigError, ReadError
 from bagscan.core.extras import required
-from bagscan.core.files import atomic_write_text, held, refuse_file
+from bagscan.core.files import atomic_write_text, lock_folder, refuse_file
 from bagscan.formats import find_scans
 from bagscan.formats.scans import (
     VIEWS,
@@ -38,7 +38,7 @@ from bagscan.reporting.dicos import write_threat_reports
 from bagscan.reporting.findings import coco_of_rows
 from bagscan.reporting.html import error_section, render_page, report_section, summary_row
 from bagscan.reporting.pictures import Pictures
-from bagscan.reporting.truth import compared, load_hidden_masks, summarise_truth
+from bagscan.reporting.truth import compare_with_truth, load_hidden_masks, summarise_truth
 from bagscan.screening import Screener
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def screen_folder(
     refuse_file(out)
     out.mkdir(parents=True, exist_ok=True)
     screeners = [Screener.load(model, runtime=runtime, lazy=len(models) > 1) for model in models]
-    with held(out):
+    with lock_folder(out):
         _refuse_others(out, bags)
         tally, rows = _screen_into(out, bags, screeners, views, scanner_views, unknown)
         if dicos:
@@ -252,7 +252,7 @@ def _screen_bag(
             next(iter(files.values())), scan.id, [view.view_id for view in scan.views]
         )
         if hidden is not None:
-            row = row | {"truth": compared(row, hidden)}
+            row = row | {"truth": compare_with_truth(row, hidden)}
         outcome = row["truth"]["outcome"] if hidden is not None else ""
         section, picture = report_section(
             report, scan, files.values(), stored.name, pictures, hidden, outcome

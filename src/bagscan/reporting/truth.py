@@ -44,7 +44,7 @@ def load_hidden_masks(
     return masks
 
 
-def compared(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def compare_with_truth(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Compare a bag's verdict with the truth.
 
     A bag in ``REVIEW`` counts as missed if something is hidden in it, else as a false alarm.
@@ -81,7 +81,7 @@ def summarise_truth(truths: Iterable[Mapping[str, Any]]) -> str:
     """Return a text of three lines that counts found, missed and false-alarm bags.
 
     Args:
-        truths: results of :func:`compared`.
+        truths: results of :func:`compare_with_truth`.
 
     Returns:
         The text; empty if there are no truths.

@@ -224,7 +224,7 @@ def read_graphs(folder: Path) -> dict[str, bytes]:
     return graphs
 
 
-def installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
     """Return the version of a runtime, None if it is not installed."""
     try:
         return version(name)

@@ -16,7 +16,7 @@ from bagscan.runtime.engines import (
     Late,
     OnnxRuntime,
     Torch,
-    installed,
+    installed_version,
     read_graphs,
 )
 
@@ -116,7 +116,7 @@ def _choose_runtime(folder: Path, runtime: str | None) -> tuple[str, dict[str, b
     candidates = [
         name
         for name in RUNTIMES
-        if runtime in (name, AUTO) and installed(name) and (graphs or name == TORCH)
+        if runtime in (name, AUTO) and installed_version(name) and (graphs or name == TORCH)
     ]
     if not candidates:
         raise ModelError(_explain_missing(folder, runtime, bool(graphs)))
@@ -128,7 +128,7 @@ def _explain_missing(folder: Path, runtime: str, is_exported: bool) -> str:
         if runtime == "onnxruntime":
             return f"{runtime} is not installed: pip install onnxruntime"
         return f"{runtime} is not installed: {how_to_install(extra_of(runtime))}"
-    if runtime in ENGINES or installed(TORCH):
+    if runtime in ENGINES or installed_version(TORCH):
         return f"{folder}: model was never exported; run: bagscan export onnx --model {folder}"
     return (
         f"{folder}: model was never exported, and torch is not installed: "
@@ -142,4 +142,4 @@ def runtime_of(model: UsableModel) -> str:
 
 
 def _add_version(runtime: str) -> str:
-    return f"{runtime} {installed(runtime)}"
+    return f"{runtime} {installed_version(runtime)}"

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from bagscan.scorers.fitted import Fitted, drawn, held_out, scale_of
+from bagscan.scorers.fitted import Fitted, draw_rows, held_out, scale_of
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class BiGAN(Fitted):
             ValueError: if there are too few rows.
         """
         config = self.config
-        rows, rest = held_out(drawn(benign, config.max_rows, seed), seed)
+        rows, rest = held_out(draw_rows(benign, config.max_rows, seed), seed)
         self.mean, self.deviation = scale_of(rows)
         x = (rows - self.mean) / self.deviation
         averaged = copy.deepcopy(self).requires_grad_(False)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bagscan.scorers.fitted import Fitted, drawn, held_out
+from bagscan.scorers.fitted import Fitted, draw_rows, held_out
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class PixelScorer(Fitted):
                 f"crops have values up to ±{float(benign.abs().max()):.2f}, but the decoder's tanh "
                 "returns values in [-1, 1]; use the encoder pixels"
             )
-        rows, rest = held_out(drawn(benign, self.config.max_rows, seed), seed)
+        rows, rest = held_out(draw_rows(benign, self.config.max_rows, seed), seed)
         generator = torch.Generator().manual_seed(seed)
         optimisers = self.optimisers()
         name = type(self).__name__.lower()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from bagscan.contracts import FittedScorer
 from bagscan.core.files import atomic_write
-from bagscan.core.messages import MessageRecorder, attached
+from bagscan.core.messages import MessageRecorder, attach_handler
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def fitted_once(
     if path.exists():
         load_fitted(scorer, path)
         return
-    with attached(MessageRecorder(), logging.getLogger(__package__)) as recorder:
+    with attach_handler(MessageRecorder(), logging.getLogger(__package__)) as recorder:
         scorer.fit(benign, anomalous, seed)
     save_fitted(scorer, path, recorder.messages)
 
@@ -164,7 +164,7 @@ def to_unit(spreads: Tensor) -> Tensor:
     return 0.5 + z / (2 * (1 + z.abs()))
 
 
-def drawn(rows: Tensor, max_rows: int, seed: int) -> Tensor:
+def draw_rows(rows: Tensor, max_rows: int, seed: int) -> Tensor:
     """Return a random sample of at most ``max_rows`` rows, in their order.
 
     The first rows would be a biased sample, since rows are ordered by scan.

@@ -9,7 +9,7 @@ import torch
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from bagscan.scorers.fitted import Fitted, drawn, held_out
+from bagscan.scorers.fitted import Fitted, draw_rows, held_out
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Gaussian(Fitted):
         Raises:
             ValueError: if there are too few rows.
         """
-        rows, rest = held_out(drawn(benign, self.config.max_rows, seed), seed)
+        rows, rest = held_out(draw_rows(benign, self.config.max_rows, seed), seed)
         covariance, shrinkage = ledoit_wolf(rows.double().numpy())
         # A root of the precision gives distances by a single matrix product.
         values, vectors = torch.linalg.eigh(torch.from_numpy(covariance))

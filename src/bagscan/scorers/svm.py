@@ -23,7 +23,7 @@ from torch import Tensor
 from bagscan.building import build_part
 from bagscan.contracts import OddsScorer
 from bagscan.core.errors import ConfigError
-from bagscan.scorers.fitted import Fitted, drawn, fitted_once, held_out, scale_of
+from bagscan.scorers.fitted import Fitted, draw_rows, fitted_once, held_out, scale_of
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class SVM(Fitted, OddsScorer):
         fitted_once(self.inner, config.errors, for_inner, anomalous, seed, self.keep_in)
         with torch.no_grad():
             logs = [
-                self._log_errors(drawn(rows, config.max_rows, seed))
+                self._log_errors(draw_rows(rows, config.max_rows, seed))
                 for rows in (for_errors, anomalous)
             ]
         self.error_mean, self.error_deviation = scale_of(torch.cat(logs))

@@ -46,7 +46,7 @@ KEY_QUERY = KEY_QUERY.where(
 )
 
 
-def hashed(token: str) -> str:
+def hash_token(token: str) -> str:
     """Return the SHA-256 of a random token, as hexadecimal digits.
 
     Only the hash is stored. A random token needs no salt.
@@ -230,7 +230,7 @@ def _start_session(
     token, csrf = secrets.token_urlsafe(32), secrets.token_urlsafe(24)
     connection.execute(delete(sessions).where(sessions.c.expires_at < now))
     values = {
-        "token_hash": hashed(token),
+        "token_hash": hash_token(token),
         "account_id": account_id,
         "csrf": csrf,
         "created_at": now,
@@ -242,7 +242,7 @@ def _start_session(
 
 def log_out(connection: Connection, auditor: Auditor, token: str, who: Principal) -> None:
     """End a session."""
-    connection.execute(delete(sessions).where(sessions.c.token_hash == hashed(token)))
+    connection.execute(delete(sessions).where(sessions.c.token_hash == hash_token(token)))
     auditor.append(connection, who.name, "logout", who.name)
 
 
@@ -253,7 +253,7 @@ def find_session(connection: Connection, token: str, now: float) -> Principal | 
     )
     row = connection.execute(
         query.where(
-            sessions.c.token_hash == hashed(token),
+            sessions.c.token_hash == hash_token(token),
             sessions.c.expires_at > now,
             accounts.c.disabled.is_(False),
         )
@@ -275,7 +275,7 @@ def create_key(
     key = "bagscan_" + secrets.token_urlsafe(32)
     inserted = connection.execute(
         insert(api_keys).values(
-            account_id=account_id, name=name[:64], key_hash=hashed(key), created_at=time.time()
+            account_id=account_id, name=name[:64], key_hash=hash_token(key), created_at=time.time()
         )
     )
     number = int(inserted.inserted_primary_key[0])  # type: ignore[index]
@@ -301,7 +301,7 @@ def revoke_key(connection: Connection, auditor: Auditor, by: str, number: int) -
 
 def find_key(connection: Connection, key: str) -> Principal | None:
     """Return the enabled account of an API key, or None if the key is unknown or revoked."""
-    row = connection.execute(KEY_QUERY, {"hash": hashed(key)}).first()
+    row = connection.execute(KEY_QUERY, {"hash": hash_token(key)}).first()
     return Principal(row.id, row.name, row.role) if row else None
 
 
@@ -312,7 +312,7 @@ def offer_setup(connection: Connection, now: float) -> str | None:
     token = secrets.token_urlsafe(24)
     connection.execute(delete(setup_tokens))
     connection.execute(
-        insert(setup_tokens).values(token_hash=hashed(token), expires_at=now + SETUP_S)
+        insert(setup_tokens).values(token_hash=hash_token(token), expires_at=now + SETUP_S)
     )
     return token
 
@@ -334,7 +334,7 @@ def set_up(
     """
     used = connection.execute(
         delete(setup_tokens).where(
-            setup_tokens.c.token_hash == hashed(token), setup_tokens.c.expires_at > now
+            setup_tokens.c.token_hash == hash_token(token), setup_tokens.c.expires_at > now
         )
     )
     if not used.rowcount:

@@ -18,7 +18,7 @@ import numpy as np
 from bagscan.core.errors import DataError
 from bagscan.simulate.mesh import Mesh, rotation_xyz
 from bagscan.simulate.raster import Solids
-from bagscan.simulate.shapes import Shapes, Vector, filled
+from bagscan.simulate.shapes import Shapes, Vector, fill_cavity
 
 AIR = "air"
 OUTSIDE = -1
@@ -306,7 +306,7 @@ class Builder(Shapes):
 
     def pour(self, cavity: int, material: str, level: float) -> int:
         """Fill a cavity to ``level``, a share in [0, 1] of its height along z; return the index."""
-        filling = filled(self._solids[cavity].mesh, level)
+        filling = fill_cavity(self._solids[cavity].mesh, level)
         return self.add(filling, material, inside=cavity, placed=True)
 
     def case(

@@ -25,7 +25,7 @@ from bagscan.simulate.anomalies import (
 from bagscan.simulate.assembly import OUTSIDE, Assembly, Builder, join
 from bagscan.simulate.free_space import LAYER_MM, FreeSpaces, Search
 from bagscan.simulate.occupancy import Grid, occupy
-from bagscan.simulate.shapes import filled
+from bagscan.simulate.shapes import fill_cavity
 
 MAX_OVERLAP = 0.005  # share of the anomaly's volume
 TRIES = 14  # boxes grown in a search
@@ -263,7 +263,7 @@ def _pour(
     density = float(rng.uniform(0.85, 1.15)) if wanted.kind == "powder" else 1.0
     material = str(rng.choice(POWDERS if wanted.kind == "powder" else LIQUIDS))
     with b.part("anomaly"):
-        b.add(filled(device.mesh(cavity), level), material, density=density)
+        b.add(fill_cavity(device.mesh(cavity), level), material, density=density)
     anomaly = b.build()
     if not wanted.fits(anomaly):
         return None

@@ -34,7 +34,7 @@ from bagscan.config import fill, read_yaml
 from bagscan.core.errors import ConfigError, DataError, nearest
 from bagscan.core.files import atomic_write_text, refuse_file
 from bagscan.formats.scans import RECIPE
-from bagscan.imaging.scanner import load_profile, varied
+from bagscan.imaging.scanner import load_profile, vary
 from bagscan.simulate.anomalies import AnomalyBuilder, build_anomaly, build_from_mesh
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import render
@@ -286,7 +286,7 @@ def make_scene(job: Job, index: int) -> int:
     recipe = job.recipe
     profile = load_profile(recipe.profile)
     if recipe.vary_machine:
-        profile = varied(profile, recipe.stream(index, "machine"))
+        profile = vary(profile, recipe.stream(index, "machine"))
     scene_plan = plan(recipe, index)
     make = _make_import(job.insert) if job.insert else build_anomaly
     scene = build_scene(recipe, scene_plan, profile.tunnel_mm, make)

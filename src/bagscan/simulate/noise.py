@@ -132,7 +132,7 @@ def _keep_inner(dead: np.ndarray, channels: int) -> np.ndarray:
     return dead[(dead > 0) & (dead < channels - 1)]
 
 
-def blurred(image: np.ndarray, sigma_px: tuple[float, float]) -> np.ndarray:
+def blur(image: np.ndarray, sigma_px: tuple[float, float]) -> np.ndarray:
     """Blur a (H, W) image with a Gaussian that can be much narrower than a pixel.
 
     Args:
@@ -196,7 +196,7 @@ def _apply_optics(
     signal = transmission
     if profile.scatter.share:
         signal = add_scatter(signal, profile.scatter.share, profile.scatter.sigma_px)
-    signal = blurred(signal, profile.blur_px)
+    signal = blur(signal, profile.blur_px)
     if any(shift):
         signal = ndimage.shift(signal, shift, order=1, mode="nearest")
     return np.asarray(signal)

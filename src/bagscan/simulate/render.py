@@ -10,7 +10,7 @@ import numpy as np
 from bagscan.imaging.scanner import Profile, ViewGeometry
 from bagscan.simulate.assembly import AIR, Assembly
 from bagscan.simulate.forward import line_positions, transmission
-from bagscan.simulate.noise import blurred, measure, unspread
+from bagscan.simulate.noise import blur, measure, unspread
 from bagscan.simulate.raster import Rasteriser, Silhouette
 from bagscan.simulate.scene import Scene
 from bagscan.simulate.staging import Shown, pixel_mm, shown
@@ -164,7 +164,7 @@ def detectability(
     rows = slice(max(0, changed[0] - 4), changed[-1] + 5)
     for channel, photons in enumerate((response.low_photons, response.high_photons)):
         air = photons * (profile.detector.distance_mm / distance) ** 2
-        before, after = (blurred(t[channel, rows], profile.blur_px) for t in (clean, edited))
+        before, after = (blur(t[channel, rows], profile.blur_px) for t in (clean, edited))
         # Noise at the mean level: photons and electronics, with half of the scatter. An observer
         # who knows the scanner corrects gain, cards and flicker, so they are omitted.
         level = (before + after) / 2 + profile.scatter.share * 0.5

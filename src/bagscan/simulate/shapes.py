@@ -158,7 +158,7 @@ class Shapes(ABC):
         )
 
 
-def filled(cavity: Mesh, level: float) -> Mesh:
+def fill_cavity(cavity: Mesh, level: float) -> Mesh:
     """Return the part of a cavity below ``level``, a share in [0, 1] of its height along z."""
     low, high = cavity.vertices[:, 2].min(), cavity.vertices[:, 2].max()
     return cavity.below(float(low + level * (high - low)))

@@ -18,7 +18,7 @@ from bagscan.physics.basis import overlaid
 from bagscan.physics.scatter import remove_scatter
 from bagscan.simulate.assembly import Assembly
 from bagscan.simulate.forward import line_positions, transmission
-from bagscan.simulate.noise import blurred
+from bagscan.simulate.noise import blur
 from bagscan.simulate.raster import Rasteriser
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def render_threat(threat: Assembly, profile: Profile, height_mm: float = 120.0) 
         .coarser(2)
         .full((clean.shape[1], clean.shape[2]))
     )
-    return Threat(np.stack([blurred(t, profile.blur_px) for t in clean]), mask)
+    return Threat(np.stack([blur(t, profile.blur_px) for t in clean]), mask)
 
 
 def project(

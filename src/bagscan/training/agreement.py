@@ -57,7 +57,7 @@ def _maps(detector: Detector, view: View) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([maps["anomaly"][0], items])[:, :h, :w], foreground > MIN_FEATURE
 
 
-def _mirrored(pixels: np.ndarray) -> tuple[np.ndarray, Undo]:
+def _mirror(pixels: np.ndarray) -> tuple[np.ndarray, Undo]:
     width = pixels.shape[2]
     padded = np.pad(pixels, ((0, 0), (0, 0), (0, -width % CELL_PX)), mode="edge")  # whole cells
     return np.ascontiguousarray(padded[:, :, ::-1]), lambda maps, shape: maps[:, :, ::-1]
@@ -65,7 +65,7 @@ def _mirrored(pixels: np.ndarray) -> tuple[np.ndarray, Undo]:
 
 def _smaller(pixels: np.ndarray) -> tuple[np.ndarray, Undo]:
     height, width = (max(CELL_PX, round(n * SMALLER)) for n in pixels.shape[1:])
-    return _resized(pixels, (height, width)), lambda maps, shape: _resized(maps, shape)
+    return _resize(pixels, (height, width)), lambda maps, shape: _resize(maps, shape)
 
 
 def _darker(pixels: np.ndarray) -> tuple[np.ndarray, Undo]:
@@ -78,7 +78,7 @@ def _darker(pixels: np.ndarray) -> tuple[np.ndarray, Undo]:
     return np.ascontiguousarray(stored), lambda maps, shape: maps
 
 
-def _resized(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _resize(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Resize (n, h, w) images bilinearly."""
     tensor = torch.from_numpy(np.array(images, np.float32))[None]
     resized = nn.functional.interpolate(
@@ -87,4 +87,4 @@ def _resized(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(resized[0].numpy())
 
 
-CHANGES = (_mirrored, _smaller, _darker)
+CHANGES = (_mirror, _smaller, _darker)

@@ -127,7 +127,7 @@ def set_up(device_name: str = "auto") -> Compute:
     ``torchrun`` sets the variables of the rank.
 
     Args:
-        device_name: see :func:`device_named`.
+        device_name: see :func:`find_device`.
 
     Raises:
         ConfigError: the device does not exist.
@@ -137,7 +137,7 @@ def set_up(device_name: str = "auto") -> Compute:
         int(os.environ.get(name, default))
         for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
     )
-    device = device_named(device_name, local if count > 1 else None)
+    device = find_device(device_name, local if count > 1 else None)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if count > 1 and not distributed.is_initialized():
@@ -153,7 +153,7 @@ def set_up(device_name: str = "auto") -> Compute:
     return _process
 
 
-def device_named(name: str, number: int | None = None) -> torch.device:
+def find_device(name: str, number: int | None = None) -> torch.device:
     """Return a device by name; ``auto`` selects CUDA if it is available, else the CPU.
 
     Args:
@@ -210,17 +210,20 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def moved(batch: Any, device: torch.device) -> Any:
+def move_batch(batch: Any, device: torch.device) -> Any:
     """Move the tensors of a nested batch (lists, tuples, dicts, dataclasses) to a device."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
     if isinstance(batch, (list, tuple)):
-        return type(batch)(moved(each, device) for each in batch)
+        return type(batch)(move_batch(each, device) for each in batch)
     if isinstance(batch, dict):
-        return {key: moved(each, device) for key, each in batch.items()}
+        return {key: move_batch(each, device) for key, each in batch.items()}
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         return dataclasses.replace(
             batch,
-            **{f.name: moved(getattr(batch, f.name), device) for f in dataclasses.fields(batch)},
+            **{
+                f.name: move_batch(getattr(batch, f.name), device)
+                for f in dataclasses.fields(batch)
+            },
         )
     return batch

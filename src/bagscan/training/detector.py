@@ -16,7 +16,7 @@ from bagscan.detector.features import CELL_PX, convert_features
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import whole_view
 from bagscan.evaluation.metrics import auroc
-from bagscan.training.compute import autocast_bf16, compute, moved
+from bagscan.training.compute import autocast_bf16, compute, move_batch
 from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.detector_crops import CropSampler
 from bagscan.training.detector_loss import SingleViewLoss
@@ -91,7 +91,7 @@ class DetectorTask:
         for view in self.val:
             for is_anomalous in (False, True):
                 features, counts = whole_view(view, is_anomalous)
-                batch = moved(
+                batch = move_batch(
                     CropBatch(
                         torch.from_numpy(convert_features(features[None], self.images)),
                         torch.from_numpy(counts.copy())[None],

@@ -12,7 +12,7 @@ from typing import Any
 from bagscan.backbones import for_channels
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene, pack, packed_categories, read_packed
-from bagscan.detector.calibration import calibrated
+from bagscan.detector.calibration import calibrate_thresholds
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import IMAGES
 from bagscan.detector.measures import measure
@@ -216,7 +216,7 @@ def calibrate_detector(sets: Sequence[str], folder: Path, max_fpr: float) -> Det
         {"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}
     ):
         log.warning(warning)
-    detector.thresholds, detector.operating_point = calibrated(bags, max_fpr)
+    detector.thresholds, detector.operating_point = calibrate_thresholds(bags, max_fpr)
     detector.save(folder)
     return detector
 

@@ -44,7 +44,7 @@ from bagscan.training.targets import (
     ABSENT,
     Batch,
     SegmentTruth,
-    balanced,
+    balance_weights,
     hard_shares,
     ranking_loss,
     segment_truth,
@@ -180,7 +180,7 @@ class JointTask:
         cross_entropy = F.cross_entropy(
             logits, target, reduction="none", label_smoothing=LABEL_SMOOTHING
         )
-        classification = (cross_entropy * balanced(target, weight)).sum()
+        classification = (cross_entropy * balance_weights(target, weight)).sum()
         margin = logits[:, 1:].logsumexp(1) - logits[:, 0]
         margins = torch.full_like(present, ABSENT).index_put((rows, columns), margin)
         ranking, verdict = ranking_loss(margins, truth), verdict_loss(margins, truth)
@@ -259,14 +259,16 @@ def is_object_level(model: Model) -> bool:
 def score_samples(model: Model, samples: Sequence[Sample]) -> list[ScoredView]:
     """Score the regions of samples as in use, for the within-bag protocol."""
     results = []
-    for number, (sample, regions, embeddings) in enumerate(described(model, samples), 1):
+    for number, (sample, regions, embeddings) in enumerate(describe_each(model, samples), 1):
         if number % 25 == 0:
             log.info(f"scored {number} of {len(samples)} scans")
         results.append(as_bag(sample, regions, model.score(embeddings)))
     return results
 
 
-def described(model: Model, samples: Sequence[Sample]) -> Iterator[tuple[Sample, Regions, Tensor]]:
+def describe_each(
+    model: Model, samples: Sequence[Sample]
+) -> Iterator[tuple[Sample, Regions, Tensor]]:
     """Yield each sample with its regions, as in use, and their descriptions (n, dim)."""
     model.eval()
     on_items = model.everywhere()  # the truth has the item, so it needs no item finder

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from bagscan.core.errors import TrainingError
 from bagscan.core.files import atomic_write_text
 from bagscan.training.checkpoint import load_checkpoint, read_progress, save_checkpoint
-from bagscan.training.compute import Compute, compute, moved
+from bagscan.training.compute import Compute, compute, move_batch
 from bagscan.training.drawing import loaders, prefetch_batches
 from bagscan.training.loop_config import LoopConfig, learning_rate_at
 
@@ -178,7 +178,7 @@ def run(
         prefetch_batches(task.batch, config.seed, steps, process.rank, processes)
     ) as batches:
         for step, host_batch in enumerate(batches, first_step):
-            batch = moved(host_batch, process.device)
+            batch = move_batch(host_batch, process.device)
             terms = _train_step(task, optimizer, batch, step, config, process)
             if averaged:
                 _update_average(averaged, task.modules, min(config.ema, (1 + step) / (10 + step)))

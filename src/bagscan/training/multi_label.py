@@ -181,9 +181,7 @@ class MultiLabelTask:
         indices[from_positive] = self.positive[
             rng.integers(len(self.positive), size=int(from_positive.sum()))
         ]
-        squares = torch.stack(
-            [augmented(self.train[i].pixels(), self.config, rng) for i in indices]
-        )
+        squares = torch.stack([augment(self.train[i].pixels(), self.config, rng) for i in indices])
         return squares, torch.from_numpy(self.labels[indices])
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -228,7 +226,7 @@ def embed(model: Model, pixels: Tensor) -> Tensor:
     return embeddings
 
 
-def augmented(pixels: np.ndarray, config: MultiLabelConfig, rng: np.random.Generator) -> Tensor:
+def augment(pixels: np.ndarray, config: MultiLabelConfig, rng: np.random.Generator) -> Tensor:
     """Flip, rotate, zoom and shift an image at random.
 
     Args:

@@ -24,7 +24,7 @@ from torch import Tensor
 from bagscan.contracts import ClassScorer, FittedScorer
 from bagscan.core.errors import ConfigError, TrainingError
 from bagscan.core.files import atomic_write
-from bagscan.core.messages import attached
+from bagscan.core.messages import attach_handler
 from bagscan.datasets.config import DataConfig, load_or_make_split, load_records, part_records
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import Split
@@ -35,7 +35,7 @@ from bagscan.model_config import ModelConfig
 from bagscan.scorers.fitted import keep_phases
 from bagscan.training.compute import compute
 from bagscan.training.experiment import Experiment, Scores
-from bagscan.training.joint import as_bag, described
+from bagscan.training.joint import as_bag, describe_each
 from bagscan.training.multi_label import label_vector
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import Sample, load_samples, subsample_evenly
@@ -124,7 +124,7 @@ def describe_samples(model: Model, samples: Sequence[Sample]) -> Descriptions:
     """Describe the foreground regions of samples."""
     classes = model.scorer.config.classes if isinstance(model.scorer, ClassScorer) else ()
     rows, truth, scan = [torch.zeros(0, model.encoder.dim)], [np.zeros(0, int)], [np.zeros(0, int)]
-    for number, (sample, regions, embeddings) in enumerate(described(model, samples)):
+    for number, (sample, regions, embeddings) in enumerate(describe_each(model, samples)):
         if classes:
             region_truth = np.full(regions.n, _image_truth(sample, classes))
         else:
@@ -306,7 +306,7 @@ class OneClassExperiment(Experiment):
         keep_phases(model.scorer, out / "phases")
         messages = logging.FileHandler(out / "log.jsonl", "w")
         messages.setFormatter(_JsonMessage())
-        with attached(messages):
+        with attach_handler(messages):
             best = fit(model, train, val, self.training)
         model.about |= {
             "training data": split.data_hash,

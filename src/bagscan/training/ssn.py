@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from bagscan.core import View
 from bagscan.datasets import bsds500
 from bagscan.datasets.bsds500 import SegmentedImage
-from bagscan.datasets.record import located
+from bagscan.datasets.record import locate
 from bagscan.evaluation.superpixels import superpixel_scores
 from bagscan.regions.ssn import SSN
 from bagscan.regions.superpixels import Config as SSNConfig
@@ -175,6 +175,6 @@ class SegmentationExperiment(LoopExperiment):
         """Prepare the task; see :meth:`LoopExperiment.prepare`."""
         ssn = SSN(self.regioner)
         save_resolved(self, self.kind, out)
-        root = located(self.root)
+        root = locate(self.root)
         train, val = bsds500.load(root, "train"), bsds500.load(root, "val")
         return SSNTask(ssn, train, val, self.training), weights_keeper(ssn, out / self.written)

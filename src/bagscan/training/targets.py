@@ -138,7 +138,7 @@ def segment_truth(
     return SegmentTruth(target, weight, owned, benign)
 
 
-def balanced(target: Tensor, weight: Tensor) -> Tensor:
+def balance_weights(target: Tensor, weight: Tensor) -> Tensor:
     """Return weights that sum to 1, half for anomalous and half for benign segments."""
     positive = weight * (target > 0)
     negative = weight * (target == 0)

@@ -20,7 +20,7 @@ from bagscan.detector.network import DetectorNetwork
 from bagscan.detector.together import VIEWS
 from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
-from bagscan.training.compute import autocast_bf16, compute, moved
+from bagscan.training.compute import autocast_bf16, compute, move_batch
 from bagscan.training.detector_experiment import load_start
 from bagscan.training.detector_targets import map_loss
 from bagscan.training.experiment import Scores, SimulatedExperiment
@@ -111,7 +111,7 @@ class TwoViewsTask:
         """Return the whole bag without and with its anomaly."""
         rows = max(h for h, _ in scene.shapes)
         return [
-            moved(bags_of([Shown(scene, anomalous, 0, rows)]), compute().device)
+            move_batch(bags_of([Shown(scene, anomalous, 0, rows)]), compute().device)
             for anomalous in (False, True)
         ]
 

@@ -22,7 +22,7 @@ from bagscan.detector.features import CELL_PX
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import GAIN
 from bagscan.detector.together import VIEWS
-from bagscan.training.compute import autocast_bf16, compute, moved
+from bagscan.training.compute import autocast_bf16, compute, move_batch
 from bagscan.training.detector_experiment import load_start
 from bagscan.training.detector_loss import SingleViewLoss
 from bagscan.training.experiment import Scores, SimulatedExperiment
@@ -213,7 +213,7 @@ class WholeBagsTask:
                 0.0,
                 np.random.default_rng(0),
             )
-            batch = moved(batch, compute().device)
+            batch = move_batch(batch, compute().device)
             batches.append(self._add_maps(batch, self._maps(batch)))
         return batches
 

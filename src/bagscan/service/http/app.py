@@ -77,7 +77,7 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/v1/openapi.json", include_in_schema=False, dependencies=[anyone()])
     def openapi() -> dict[str, object]:
-        return described(app)
+        return describe_api(app)
 
     app.mount("/static", StaticFiles(directory=WEB), name="static")
     refuse_open_routes(app)
@@ -85,7 +85,7 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-def described(app: FastAPI) -> dict[str, Any]:
+def describe_api(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI description, with problem documents as the errors of all operations."""
     result = app.openapi()
     result["components"]["schemas"]["Problem"] = PROBLEM

@@ -81,7 +81,7 @@ class Family:
 
 def names() -> tuple[str, ...]:
     """Return the names of all devices: first the built-in ones, then those of entry points."""
-    return (*NAMES, *(name for name in registry.offered("devices") if name not in NAMES))
+    return (*NAMES, *(name for name in registry.find_entry_points("devices") if name not in NAMES))
 
 
 def seed_of(name: str) -> int:
@@ -103,7 +103,7 @@ def device_module(name: str) -> ModuleType:
         return importlib.import_module(f"bagscan.simulate.prohibited.{name}")
     if name in NAMES:
         return importlib.import_module(f"bagscan.simulate.devices.{name}")
-    if name in (points := registry.offered("devices")):
+    if name in (points := registry.find_entry_points("devices")):
         return registry.load(points[name])
     available = (*names(), *prohibited.NAMES)
     raise ConfigError(
