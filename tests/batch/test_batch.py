@@ -26,7 +26,7 @@ from bagscan.core.errors import ConfigError, DataError, ReadError, UnavailableEr
 from bagscan.formats import find_scans
 from bagscan.model_folder import shipped_models, verified_id
 from bagscan.reporting.findings import error_row
-from bagscan.workers.tasks import answered
+from bagscan.workers.tasks import answer_or_error
 from tests.batch.stubs import dies_while_it_loads, judge_by_name
 
 
@@ -474,8 +474,8 @@ def test_a_model_that_was_replaced_judges_nothing_more(tmp_path, simulated_root)
     views = [{"view_id": "0", "path": path}]
     models = [str(folder) for folder in shipped_models()]
     ids = [verified_id(folder) for folder in models]
-    assert answered(score_bag, models, views, (), ids)["ok"]
-    told = answered(score_bag, models, views, (), [*ids[:-1], "another"])
+    assert answer_or_error(score_bag, models, views, (), ids)["ok"]
+    told = answer_or_error(score_bag, models, views, (), [*ids[:-1], "another"])
     assert (told["ok"], told["surroundings"]) == (False, True)
 
 
@@ -491,9 +491,9 @@ def test_any_error_of_a_task_is_an_answer():
         OSError(5, "Input/output error"),
         RecursionError(),
     ):
-        told = answered(fails, error)
+        told = answer_or_error(fails, error)
         assert (told["ok"], told["surroundings"], told["code"]) == (False, False, "model_failed")
-    assert answered(fails, ReadError("torn"))["code"] == "unreadable"
+    assert answer_or_error(fails, ReadError("torn"))["code"] == "unreadable"
 
 
 def test_names_that_are_no_text_cost_no_part(tmp_path):

@@ -10,11 +10,11 @@ from bagscan.batch.index import read_index, write_index
 from bagscan.batch.pool import Pool
 from bagscan.batch.run import BatchConfig, missing_parts, prepare, screen_archive
 from bagscan.batch.storage import (
-    fetched,
+    fetch_bag,
     file_system,
     is_remote,
     join,
-    listed,
+    list_folders,
     object_at,
     publish,
     rename_keys,
@@ -204,7 +204,7 @@ def test_what_a_store_does_not_list_is_not_missed(monkeypatch):
     system, _ = file_system("memory://arch")
     for name in ("a/1.tif", "b/2.tif", "c/3.tif"):
         system.pipe_file(f"/arch/{name}", b"x")
-    assert [folder for folder, _ in listed("memory://arch")] == [
+    assert [folder for folder, _ in list_folders("memory://arch")] == [
         "memory:///arch",
         "memory:///arch/a",
         "memory:///arch/b",
@@ -222,7 +222,7 @@ def test_what_a_store_does_not_list_is_not_missed(monkeypatch):
 
     monkeypatch.setattr(type(system), "ls", failing)
     with pytest.raises(DataError, match="503 Slow Down"):
-        list(listed("memory://arch"))
+        list(list_folders("memory://arch"))
 
 
 @pytest.mark.slow
@@ -270,10 +270,10 @@ def bucket(store):
 
 def test_every_key_is_listed_and_fetched_however_it_is_written(bucket, tmp_path):
     url = bucket("odd", [*ODD_KEYS, "empty folder/"])
-    found = {join(folder, name) for folder, names in listed(url) for name in names}
+    found = {join(folder, name) for folder, names in list_folders(url) for name in names}
     assert found == {f"{url}/{key}" for key in ODD_KEYS}
     for key in ODD_KEYS:
-        with fetched([{"view_id": "0", "path": f"{url}/{key}"}]) as (files, _):
+        with fetch_bag([{"view_id": "0", "path": f"{url}/{key}"}]) as (files, _):
             assert files["0"].read_bytes() == key.encode()
     write_index([url], tmp_path / "_index.arrow", ("below", "side"))
     bags = next(read_index(tmp_path / "_index.arrow", 100))
@@ -303,14 +303,14 @@ def test_a_key_with_an_empty_part_is_judged_like_any_other(store, bucket, archiv
 def test_a_key_that_cannot_be_fetched_by_its_name_stops_the_index(bucket, key):
     url = bucket(f"lost{abs(hash(key)) % 10**8}", ["a/1.tif", key])
     with pytest.raises(DataError, match="rename the object"):
-        list(listed(url))
+        list(list_folders(url))
 
 
 def test_an_empty_part_that_a_store_cannot_list_stops_the_index(store, bucket, monkeypatch):
     url = bucket("cannot", ["a/1.tif", "a//2.tif"])
     monkeypatch.setattr(type(store), "find", lambda *_, **__: {})
     with pytest.raises(DataError, match=r"s3://cannot/a//: .*rename"):
-        list(listed(url))
+        list(list_folders(url))
 
 
 @pytest.mark.parametrize("place", ["/", "/a//", "/a//b"])
@@ -319,4 +319,4 @@ def test_a_source_with_an_empty_part_is_refused_and_not_read_as_another(bucket, 
         f"source{abs(hash(place)) % 10**8}", ["/1.tif", "a//b/2.tif", "a/b/3.tif", "4.tif"]
     )
     with pytest.raises(DataError, match="name the folder above it"):
-        list(listed(f"{url}/{place.removeprefix('/')}" if place != "/" else f"{url}//"))
+        list(list_folders(f"{url}/{place.removeprefix('/')}" if place != "/" else f"{url}//"))

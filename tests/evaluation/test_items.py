@@ -7,7 +7,7 @@ from bagscan.core.about import About
 from bagscan.core.calibrated import log_odds, platt
 from bagscan.core.errors import DataError
 from bagscan.evaluation.calibration import conformal_point, fit_platt, reliability
-from bagscan.evaluation.items import evaluate_items, fused
+from bagscan.evaluation.items import evaluate_items, fuse_views
 from bagscan.evaluation.within_bag import ScoredView, segment_arrays, view_arrays
 
 
@@ -60,9 +60,9 @@ def test_items_segments_and_scans_by_hand():
     segments, _, number = segment_arrays(ITEMS)
     assert segments.sum() == 2
     assert len(segments) == len(number) == 10  # the third of every item is left out
-    assert [v.tolist() for v in fused(ITEMS)] == [[1, 0], [0.9, 0.6]]
-    assert fused(ITEMS, "mean")[1].tolist() == pytest.approx([0.55, 0.45])
-    assert fused(ITEMS, views=["side"])[1].tolist() == [0.2, 0.6]
+    assert [v.tolist() for v in fuse_views(ITEMS)] == [[1, 0], [0.9, 0.6]]
+    assert fuse_views(ITEMS, "mean")[1].tolist() == pytest.approx([0.55, 0.45])
+    assert fuse_views(ITEMS, views=["side"])[1].tolist() == [0.2, 0.6]
 
 
 def test_tables_show_every_stratum_and_group():
@@ -89,7 +89,7 @@ def test_a_scan_is_anomalous_where_its_bag_is_whether_or_not_an_item_shows_it():
         item("b", "b", "below", False, 0.3, holds=True),
         item("d", "d", "below", False, 0.4, holds=False),
     ]
-    assert [v.tolist() for v in fused(items)] == [[1, 1, 0], [0.9, 0.3, 0.4]]
+    assert [v.tolist() for v in fuse_views(items)] == [[1, 1, 0], [0.9, 0.3, 0.4]]
 
 
 def test_platt_brings_overconfident_scores_back_and_keeps_their_order():

@@ -20,7 +20,7 @@ from bagscan.model import Model
 from bagscan.model_folder import shipped_models, write_files
 from bagscan.regions import instances
 from bagscan.runtime.engines import ENGINES, read_graphs
-from bagscan.runtime.exported import filled
+from bagscan.runtime.exported import fill_known
 from bagscan.runtime.load import load_model
 from bagscan.workers.screeners import synthetic_scan
 from tests.runtime.test_runtime import SSN, tiny_model
@@ -224,7 +224,7 @@ def test_every_runtime_finds_the_same_items_on_strips(tmp_path, seed):
     """OpenVINO left old memory in masks of boxes that reach the edge of a view."""
     folder = with_sure_items(tmp_path / "m", seed)
     reference = load_model(folder, "torch")
-    config = filled(instances.Config, reference.config.regioner)
+    config = fill_known(instances.Config, reference.config.regioner)
     alone = Model.load(folder).regioner
     for name in ENGINES:
         other = reference.cutting_with(ENGINES[name](read_graphs(folder)))
@@ -259,7 +259,7 @@ def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
     model.save(folder)
     export_onnx(folder)
     reference = load_model(folder, "torch")
-    config = filled(instances.Config, reference.config.regioner)
+    config = fill_known(instances.Config, reference.config.regioner)
     for name in ENGINES:
         other = reference.cutting_with(ENGINES[name](read_graphs(folder)))
         for size in ((96, 128), (8, 250)):

@@ -7,7 +7,7 @@ from scipy.integrate import quad
 from bagscan.core.errors import ConfigError
 from bagscan.physics.detector import Sandwich, Tube, response
 from bagscan.physics.materials import elements, library, material
-from bagscan.physics.transmission import K_EDGES_KEV, exact, group_edges, grouped, random_stacks
+from bagscan.physics.transmission import K_EDGES_KEV, exact, fit_groups, group_edges, random_stacks
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def default():
 
 @pytest.fixture(scope="module")
 def groups(default):
-    return grouped(default)
+    return fit_groups(default)
 
 
 def test_default_scanner_has_the_figures_of_its_specification(default):

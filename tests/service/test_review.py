@@ -101,9 +101,9 @@ def test_who_may_read_the_audit_log_is_no_second_reader(make_house):
 
 @pytest.mark.parametrize("name", ["00017", "belt-A_2026-11-21_0018", "e", "scan"])
 def test_a_test_image_is_called_like_any_other(name):
-    from bagscan.service.review.tip import renamed
+    from bagscan.service.review.tip import rename_scan
 
-    other = renamed(name, random.Random(0))
+    other = rename_scan(name, random.Random(0))
     assert other != name
     if any(c.isdigit() for c in name):
         assert len(other) == len(name)

@@ -281,13 +281,13 @@ def test_retention_removes_images_that_nothing_needs_and_keeps_the_record(make_h
         )
     )
     with service.store.read() as connection:
-        before = retention.referenced(connection)
+        before = retention.find_referenced(connection)
     service.clean_up(older_than_s=-1)
     with service.store.read() as connection:
         assert set(
             connection.execute(select(scans.c.id).where(scans.c.purged_at.is_not(None))).scalars()
         ) == {old, shared}
-        needed = retention.referenced(connection, [same_bytes])
+        needed = retention.find_referenced(connection, [same_bytes])
     assert needed < before
     assert set(service.files.digests()) == needed  # files that b.tif shares with a.tif still exist
     supervisor = house.person("supervisor")
@@ -502,7 +502,7 @@ def test_what_is_refused_leaves_no_files(make_house):
     assert 429 in codes
     until(lambda: count(house, results) == codes.count(202))
     with house.service.store.read() as connection:
-        needed = retention.referenced(connection)
+        needed = retention.find_referenced(connection)
     assert set(house.service.files.digests()) == needed
 
 

@@ -11,8 +11,8 @@ from bagscan.simulate.staging import (
     NOT_SHOWN,
     Shown,
     can_be_seen,
+    compute_visibility,
     pixel_mm,
-    shown,
     stage,
     usual_poses,
 )
@@ -28,12 +28,17 @@ def box(material, size, at=(0, 0, 0)):
 def test_a_change_is_the_median_over_the_silhouette():
     clean, edited = np.full((2, 40, 60), 0.5, np.float32), np.full((2, 40, 60), 0.5, np.float32)
     edited[0, 10:20, 20:40] = 0.25
-    found = shown(clean, edited, Silhouette(10, 20, np.ones((10, 20), bool)), (1.0, 2.0))
+    found = compute_visibility(
+        clean, edited, Silhouette(10, 20, np.ones((10, 20), bool)), (1.0, 2.0)
+    )
     assert found.area_mm2 == 400
     assert found.change == pytest.approx(np.log(2), rel=1e-4)
     assert found.spread == pytest.approx(0, abs=1e-6)
     assert found.visible
-    assert shown(clean, edited, Silhouette(0, 0, np.zeros((0, 0), bool)), (1, 1)) is NOT_SHOWN
+    assert (
+        compute_visibility(clean, edited, Silhouette(0, 0, np.zeros((0, 0), bool)), (1, 1))
+        is NOT_SHOWN
+    )
 
 
 @pytest.mark.parametrize(

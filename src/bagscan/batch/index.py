@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bagscan.batch.storage import is_remote, join, listed, object_at, set_members
+from bagscan.batch.storage import is_remote, join, list_folders, object_at, set_members
 from bagscan.core.errors import DataError, absent
 from bagscan.core.files import atomic_write
 from bagscan.formats.scans import (
@@ -26,7 +26,7 @@ from bagscan.formats.scans import (
     as_text,
     describe_unknown_types,
     doubled_error,
-    grouped,
+    group_files,
     is_appledouble,
     no_scans,
     refuse_duplicates,
@@ -138,7 +138,7 @@ def _bags(
         yield from _bags_of(folder, list(files), views, stamps, keep_all=True)
     for source in folders:
         if is_remote(source):
-            for url, stamps in listed(str(source)):
+            for url, stamps in list_folders(str(source)):
                 if {RECIPE, "dataset.json"} <= stamps.keys() or CONVERTED in stamps:
                     raise doubled_error(url)
                 unknown.update(unknown_types(stamps))
@@ -182,7 +182,7 @@ def _bags_of(
         first = members[0] if members else name  # the first file stands for a set of channels
         scan_id = stem.rpartition("_")[0] if members else stem
         scans.setdefault(first, (first, scan_id, bool(members)))
-    for bag, members_by_view in grouped(scans.values(), views):
+    for bag, members_by_view in group_files(scans.values(), views):
         paths = {view: join(folder, name) for view, name in members_by_view.items()}
         yield _row(bag, paths, stamps)
 

@@ -83,7 +83,7 @@ def object_at(url: str) -> tuple[str, dict[str, str]] | None:
     fsspec's ``isfile`` is not used, since it returns False if the store does not answer.
 
     Returns:
-        URL of its directory, and its name and stamp as in :func:`listed`; None if the URL is a
+        URL of its directory, and name and stamp as in :func:`list_folders`; None if the URL is a
         directory or does not exist.
 
     Raises:
@@ -121,7 +121,7 @@ def _is_local(system: Any) -> bool:
     return "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,))
 
 
-def listed(url: str) -> Listing:
+def list_folders(url: str) -> Listing:
     """Yield every directory below a URL, and its files, in a fixed order.
 
     Keys with an empty component (``a//2.tif``) form a directory of their own, ``URL/a/``, with the
@@ -168,7 +168,7 @@ def _is_empty_component(name: str, folder: str) -> bool:
 
 
 def _list_below_empty_component(system: Any, folder: str, protocol: str) -> Listing:
-    """Yield as :func:`listed`, for keys in which an empty component follows ``folder``.
+    """Yield as :func:`list_folders`, for keys in which an empty component follows ``folder``.
 
     A store's ``ls`` drops the empty component, so these keys are listed by prefix, all at once.
 
@@ -222,7 +222,9 @@ def _stamp(about: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def fetched(views: Sequence[Mapping[str, str]]) -> Iterator[tuple[dict[str, Path], dict[str, str]]]:
+def fetch_bag(
+    views: Sequence[Mapping[str, str]],
+) -> Iterator[tuple[dict[str, Path], dict[str, str]]]:
     """Fetch the files of a bag; copies from object storage are deleted at the end.
 
     Args:
@@ -280,7 +282,7 @@ def rename_keys(value: Any, names: Mapping[str, str]) -> Any:
 
     Args:
         value: a string, or nested dictionaries, lists and tuples.
-        names: start of a local path → URL, from :func:`fetched`.
+        names: start of a local path → URL, from :func:`fetch_bag`.
     """
     if isinstance(value, str):
         for local, remote in names.items():

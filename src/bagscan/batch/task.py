@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bagscan.batch.storage import fetched, rename_keys
-from bagscan.workers.screeners import pinned, screener, top_score, try_out
+from bagscan.batch.storage import fetch_bag, rename_keys
+from bagscan.workers.screeners import get_screener, screener, top_score, try_out
 from bagscan.workers.tasks import serve
 
 
@@ -55,9 +55,9 @@ def score_bag(
     """
     from bagscan.reporting.bags import screen_files
 
-    with fetched(views) as (files, names):
+    with fetch_bag(views) as (files, names):
         known = zip(models, ids or itertools.repeat(None, len(models)), strict=True)
-        screeners = [pinned(folder, identity, runtime=runtime) for folder, identity in known]
+        screeners = [get_screener(folder, identity, runtime=runtime) for folder, identity in known]
         screened = screen_files(screeners, files, expected)
         row = rename_keys(screened.row, names) if names else screened.row
         return {"row": row, "top_score": top_score(screened.report)}

@@ -24,7 +24,7 @@ from bagscan.cluster.connection import LOCAL, connect
 from bagscan.core import ReasonCode
 from bagscan.core.errors import BagscanError, ConfigError
 from bagscan.workers.screeners import screener, try_out
-from bagscan.workers.tasks import answered
+from bagscan.workers.tasks import answer_or_error
 
 ScreenBag = Callable[[list[str], list[dict[str, str]], list[str], list[str]], dict[str, Any]]
 Answer = tuple[int, dict[str, Any], dict[str, Any]]  # number, bag, answer
@@ -60,7 +60,7 @@ class _Actor:
             if self._screen_bag is score_bag
             else self._screen_bag
         )
-        return answered(screen_bag, self._models, views, expected, ids)
+        return answer_or_error(screen_bag, self._models, views, expected, ids)
 
 
 @dataclass

@@ -48,7 +48,7 @@ def extra_of(package: str) -> str:
     return EXTRAS.get(package, "train")
 
 
-def required(package: str) -> Any:
+def import_optional(package: str) -> Any:
     """Import an optional package.
 
     Raises:

@@ -23,7 +23,7 @@ FUSIONS: dict[str, Callable[[np.ndarray], float]] = {
 }
 
 
-def fused(
+def fuse_views(
     items: Sequence[ScoredView], how: str = "maximum", views: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return truth and scores of scans.
@@ -62,7 +62,7 @@ def evaluate_items(items: Sequence[ScoredView], threshold: float) -> dict[str, A
         "per_segment": score_table(segments, segment_scores, threshold, segment_number)
         | {"darkness": auroc(segments, attenuation)},
         "per_item": score_table(truth, scores, threshold, number),
-        "per_scan": score_table(*fused(items), threshold),
+        "per_scan": score_table(*fuse_views(items), threshold),
         "views": view_table(items),
         "strata": stratum_table(items, threshold),
         "groups": {
@@ -136,7 +136,9 @@ def stratum_table(items: Sequence[ScoredView], threshold: float) -> dict[str, An
 def view_table(items: Sequence[ScoredView]) -> dict[str, Any]:
     """Return the AUROC of scans from each view alone, and from both views for each fusion."""
     views = sorted({i.view for i in items})
-    table: dict[str, Any] = {f"{view} alone": auroc(*fused(items, views=[view])) for view in views}
+    table: dict[str, Any] = {
+        f"{view} alone": auroc(*fuse_views(items, views=[view])) for view in views
+    }
     if len(views) > 1:
-        table |= {f"both, {how}": auroc(*fused(items, how)) for how in FUSIONS}
+        table |= {f"both, {how}": auroc(*fuse_views(items, how)) for how in FUSIONS}
     return table

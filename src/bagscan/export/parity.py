@@ -20,7 +20,7 @@ from bagscan.model import Model
 from bagscan.model_folder import read_description
 from bagscan.regions import instances
 from bagscan.runtime.engines import ENGINES, installed_version, read_graphs
-from bagscan.runtime.exported import ExportedModel, cutting_graphs, filled
+from bagscan.runtime.exported import ExportedModel, cutting_graphs, fill_known
 from bagscan.runtime.load import RUNTIMES, TORCH, load_model
 from bagscan.workers.screeners import synthetic_scan
 
@@ -187,7 +187,7 @@ def _compare_items(
     settings = reference.config.regioner.get("items", reference.config.regioner)
     if "items" not in cutting_graphs(reference.config.regioner):
         return 0.0
-    config = filled(instances.Config, settings)
+    config = fill_known(instances.Config, settings)
     expected, items = reference.detect(view, config), detect(view, config)
     if len(expected) != len(items):
         return 1.0

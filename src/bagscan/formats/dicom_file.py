@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 
 from bagscan.core.errors import ReadError
-from bagscan.core.extras import required
+from bagscan.core.extras import import_optional
 from bagscan.formats.limits import check_pixels, naming
 
 DX_PRESENTATION, DX_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1.1"
@@ -45,11 +45,11 @@ def read_dataset(path: Path) -> tuple[Any, bool]:
     Raises:
         ReadError: not a DICOM file with a preamble, or an unsupported transfer syntax.
     """
-    pydicom = required("pydicom")
+    pydicom = import_optional("pydicom")
     content = path.read_bytes()
     if content[PREAMBLE - 4 : PREAMBLE] != b"DICM":
         raise ReadError(f"{path}: not a DICOM file (DICM is missing after the preamble)")
-    meta = required("pydicom.filereader").read_file_meta_info(path)
+    meta = import_optional("pydicom.filereader").read_file_meta_info(path)
     syntax = str(meta.get("TransferSyntaxUID", ""))
     if syntax not in READ_SYNTAXES:
         name = uid_name(syntax)
@@ -66,13 +66,13 @@ def instance_of(path: Path) -> tuple[str, str]:
         ReadError: not a DICOM file.
     """
     with naming(path, "DICOM file"), quiet():
-        meta = required("pydicom.filereader").read_file_meta_info(path)
+        meta = import_optional("pydicom.filereader").read_file_meta_info(path)
         return str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
 
 
 def uid_name(uid: str) -> str:
     """Return the name of a registered UID, or the UID itself."""
-    return str(required("pydicom").uid.UID(uid).name) if uid else "(none)"
+    return str(import_optional("pydicom").uid.UID(uid).name) if uid else "(none)"
 
 
 def _int_attribute(path: Path, image: Any, keyword: str, default: int | None = None) -> int:
@@ -134,7 +134,7 @@ def _decode_pixels(path: Path, image: Any, dtype: np.dtype[Any], frames: int, va
     if not image["PixelData"].is_undefined_length:
         return data
     decoded_frames = []
-    encaps = required("pydicom.encaps")
+    encaps = import_optional("pydicom.encaps")
     for number, encoded in enumerate(encaps.generate_frames(data, number_of_frames=frames)):
         if number == frames:
             raise ReadError(f"{path}: PixelData has more frames than NumberOfFrames {frames}")

@@ -11,7 +11,7 @@ import numpy as np
 from bagscan import __version__
 from bagscan.core import View
 from bagscan.core.errors import BagscanError
-from bagscan.core.extras import required
+from bagscan.core.extras import import_optional
 from bagscan.formats.dicom_file import DICOS_PROCESSING, DX_PROCESSING, EXPLICIT_LITTLE, quiet
 from bagscan.formats.quantities import ZEFF_PER_COUNT, counts_from_view
 
@@ -37,8 +37,8 @@ def new_dataset(sop_class: str, scan_id: str, modality: str) -> Any:
         scan_id: id of the scan.
         modality: ``DX`` or ``TDR``.
     """
-    pydicom = required("pydicom")
-    uid = required("pydicom.uid")
+    pydicom = import_optional("pydicom")
+    uid = import_optional("pydicom.uid")
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.UID(EXPLICIT_LITTLE)
@@ -122,7 +122,7 @@ def image_dataset(sop_class: str, scan_id: str, view: View, counts: np.ndarray) 
 
 def _frame_group(name: str) -> Any:
     """Return the functional group of a channel: its label and rescaling."""
-    pydicom = required("pydicom")
+    pydicom = import_optional("pydicom")
     content, rescale, frame = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
     content.FrameLabel = text(name)
     is_zeff = name == "zeff"

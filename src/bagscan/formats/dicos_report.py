@@ -16,7 +16,7 @@ import numpy as np
 from bagscan.core import Decision
 from bagscan.core.annotation import check_box
 from bagscan.core.errors import ReadError
-from bagscan.core.extras import required
+from bagscan.core.extras import import_optional
 from bagscan.formats.dicom_file import DICOS_TDR, quiet, read_dataset
 from bagscan.formats.dicom_writing import DICOS_VERSION, MAX_LO, new_dataset, text
 from bagscan.formats.limits import MAX_TEXT_BYTES, check_size, naming
@@ -103,7 +103,7 @@ def _threat_item(
     number: int, threat: ThreatObject, instances: Mapping[str, tuple[str, str]]
 ) -> Any:
     """Return an item of the Threat Sequence."""
-    pydicom = required("pydicom")
+    pydicom = import_optional("pydicom")
     item, place, assessment = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
     x1, y1, x2, y2 = threat.box_xyxy
     region = pydicom.Dataset()

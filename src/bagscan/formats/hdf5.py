@@ -16,7 +16,7 @@ import numpy as np
 
 from bagscan.core import QUANTITIES, View
 from bagscan.core.errors import ReadError
-from bagscan.core.extras import required
+from bagscan.core.extras import import_optional
 from bagscan.formats.hdf5_access import (
     VIEWS_GROUP,
     attribute_of,
@@ -62,7 +62,7 @@ def read_hdf5(path: str | Path) -> tuple[View, ...]:
     path = Path(path)
     check_size(path)
     with naming(path, "HDF5 file"):
-        h5py = required("h5py")
+        h5py = import_optional("h5py")
         check_heaps(path)
         with h5py.File(path, "r", locking=False) as file:
             views = group_in(h5py, path, file, VIEWS_GROUP)
@@ -146,7 +146,7 @@ def write_hdf5(path: str | Path, views: View | Sequence[View]) -> None:
     Raises:
         ReadError: a ``view_id`` is not a valid group name.
     """
-    h5py = required("h5py")
+    h5py = import_optional("h5py")
     all_views = (views,) if isinstance(views, View) else tuple(views)
     with h5py.File(path, "w") as file:
         for view in all_views:

@@ -191,11 +191,11 @@ def group_views(files: Sequence[Path], names: Sequence[str]) -> list[dict[str, P
     return [
         {view: folder / name for view, name in bag.items()}
         for folder, inside in folders.items()
-        for _, bag in grouped(inside, names)
+        for _, bag in group_files(inside, names)
     ]
 
 
-def grouped(
+def group_files(
     files: Iterable[tuple[str, str, bool]], names: Sequence[str]
 ) -> list[tuple[str, dict[str, str]]]:
     """Group the files of a folder to bags.

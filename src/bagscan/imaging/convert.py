@@ -94,7 +94,7 @@ def _convert_view(
     air: float | None,
 ) -> str:
     """Write the TIFF and the PNG of a view and return a description of the calibration."""
-    low, high, assumption = normalised(path, view, air)
+    low, high, assumption = normalise(path, view, air)
     if reasons := unfit(
         View(
             np.stack([low, high]).astype(np.float32),
@@ -113,7 +113,7 @@ def _convert_view(
     return f"calibrated by {calibration.description}{assumption}"
 
 
-def normalised(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:
+def normalise(path: Path, view: View, air: float | None) -> tuple[np.ndarray, np.ndarray, str]:
     """Return low and high transmission with air at 1, and a description of the assumption.
 
     Args:

@@ -17,7 +17,7 @@ from bagscan.core.errors import ConfigError, nearest
 from bagscan.imaging.fan import Fan
 from bagscan.physics.detector import Response, Sandwich, Tube, response
 from bagscan.physics.effective_z import ZTable, table_from_response
-from bagscan.physics.transmission import Spectral, exact, grouped
+from bagscan.physics.transmission import Spectral, exact, fit_groups
 
 MAX_AIR_COUNTS = 65000
 PROFILES = Path(__file__).parent / "profiles"
@@ -240,7 +240,7 @@ def _z_table(key: tuple[str, str]) -> ZTable:
 def _spectral(key: tuple[str, str], mode: str) -> Spectral:
     if mode not in ("groups", "exact"):
         raise ConfigError(f"spectral mode must be 'groups' or 'exact', got {mode!r}")
-    return grouped(_response(*key)) if mode == "groups" else exact(_response(*key))
+    return fit_groups(_response(*key)) if mode == "groups" else exact(_response(*key))
 
 
 def vary(profile: Profile, rng: np.random.Generator) -> Profile:

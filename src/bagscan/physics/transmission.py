@@ -58,7 +58,7 @@ def exact(response: Response) -> Spectral:
     return Spectral(np.eye(len(response.energy_kev)), response.weights)
 
 
-def grouped(
+def fit_groups(
     response: Response, width_kev: float = 4.0, n_stacks: int = 4000, seed: int = 1
 ) -> Spectral:
     """Return energy groups with fitted weights.

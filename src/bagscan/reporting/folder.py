@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.errors import ConfigError, ReadError
-from bagscan.core.extras import required
+from bagscan.core.extras import import_optional
 from bagscan.core.files import atomic_write_text, lock_folder, refuse_file
 from bagscan.formats import find_scans
 from bagscan.formats.scans import (
@@ -102,7 +102,7 @@ def screen_folder(
         BagscanError: ``dicos`` is set and pydicom is not installed.
     """
     if dicos:
-        required("pydicom")
+        import_optional("pydicom")
     unknown = Counter[str]()
     bags = group_views(find_scans(paths, unknown), views)
     if not bags:

@@ -166,10 +166,10 @@ class ExportedModel:
                 self._segment(settings["parts"], view, n_superpixels),
             )
         if name == "ssn":
-            config = filled(superpixels.Config, settings)
+            config = fill_known(superpixels.Config, settings)
             network = self._compute_features if config.width else None
             return superpixels.cut(view, config, network, n_superpixels)
-        config = filled(instances.Config, settings)
+        config = fill_known(instances.Config, settings)
         return instances.item_regions(self.detect(view, config), config, *view.shape)
 
     def detect(self, view: View, config: instances.Config) -> list[dict[str, Any]]:
@@ -229,7 +229,7 @@ def cutting_graphs(regioner: dict[str, Any]) -> list[str]:
     return graphs
 
 
-def filled(config: Any, settings: dict[str, Any]) -> Any:
+def fill_known(config: Any, settings: dict[str, Any]) -> Any:
     """Build settings from those entries of a model folder that the class knows."""
     known = {f.name for f in fields(config)}
     return fill(config, {k: v for k, v in settings.items() if k in known}, "model.regioner")

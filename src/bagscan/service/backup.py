@@ -23,7 +23,7 @@ from bagscan import __version__
 from bagscan.core.errors import absent
 from bagscan.core.files import atomic_write
 from bagscan.service.audit import newest_head
-from bagscan.service.retention import referenced
+from bagscan.service.retention import find_referenced
 from bagscan.service.store.database import Store, StoreError, convert_database_errors
 from bagscan.service.store.files import Files
 from bagscan.service.store.migrate import migrate, newest, revision
@@ -136,7 +136,7 @@ def restore(path: Path, folder: Path, engine: Engine) -> dict[str, Any]:
         message = f"{path}: not a complete bagscan backup: {str(error).splitlines()[0]}"
         raise StoreError(message) from error
     with convert_database_errors(), engine.connect() as connection:
-        lost = sorted(referenced(connection) - set(Files(folder / "objects").digests()))
+        lost = sorted(find_referenced(connection) - set(Files(folder / "objects").digests()))
     missing = f"; {len(lost)} files that scans refer to are not in the backup" if lost else ""
     log.info(f"{rows} rows, {len(manifest['files'])} files restored into {folder}{missing}")
     return {"folder": str(folder), "rows": rows, "files": len(manifest["files"]), "lost": len(lost)}

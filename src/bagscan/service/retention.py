@@ -58,7 +58,7 @@ def purge(
     return len(ids)
 
 
-def referenced(connection: Connection, ids: list[str] | None = None) -> set[str]:
+def find_referenced(connection: Connection, ids: list[str] | None = None) -> set[str]:
     """Return the SHA-256 of all files of the given scans, or of all scans that are not purged."""
     query = select(scans.c.files, results.c.artifacts).outerjoin(
         results, results.c.scan_id == scans.c.id

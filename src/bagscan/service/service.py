@@ -194,7 +194,7 @@ class Service:
         while self.store.write(lambda c: retention.purge(c, self.config, self.auditor, now)):
             pass
         with self.store.read() as connection:
-            needed = retention.referenced(connection)
+            needed = retention.find_referenced(connection)
         self.files.sweep(needed, older_than_s, now)
 
 

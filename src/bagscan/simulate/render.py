@@ -13,7 +13,7 @@ from bagscan.simulate.forward import line_positions, transmission
 from bagscan.simulate.noise import blur, measure, unspread
 from bagscan.simulate.raster import Rasteriser, Silhouette
 from bagscan.simulate.scene import Scene
-from bagscan.simulate.staging import Shown, pixel_mm, shown
+from bagscan.simulate.staging import Shown, compute_visibility, pixel_mm
 
 PER_PIXEL = 2
 STRATA = ((5.0, "below 5"), (50.0, "5-50"), (500.0, "50-500"), (np.inf, "above 500"))
@@ -102,7 +102,7 @@ def _render_view(
         components = component_silhouettes(scene.anomalous, fan)
         is_anomaly = scene.anomalous.component == len(scene.anomalous.components) - 1
         middle = np.mean(scene.anomalous.alone(is_anomaly).bounds, 0)
-        visibility = shown(
+        visibility = compute_visibility(
             clean, edited, components[-1], pixel_mm(view, profile.line_pitch_mm, middle)
         )
         found["anomalous"] = RenderedView(

@@ -61,7 +61,7 @@ class Shown:
 NOT_SHOWN = Shown(0.0, 0.0, 1.0)
 
 
-def shown(
+def compute_visibility(
     clean: np.ndarray, edited: np.ndarray, silhouette: Silhouette, pixel_mm: tuple[float, float]
 ) -> Shown:
     """Compute the visibility of an anomaly.
@@ -148,7 +148,7 @@ def _show_alone(
         transmission(scene, profile, view, y_mm, 1, lines=lines) for scene in (before, after)
     )
     inside = Silhouette(0, silhouette.left, silhouette.mask)
-    return shown(
+    return compute_visibility(
         clean, edited, inside, pixel_mm(view, profile.line_pitch_mm, np.mean(anomaly.bounds, 0))
     )
 

@@ -11,7 +11,7 @@ from PIL import Image
 from bagscan.core.errors import ConfigError, DataError, ReadError, nearest
 from bagscan.formats import read_view
 from bagscan.imaging.channels import Calibration, image, write_dual_energy
-from bagscan.imaging.convert import normalised
+from bagscan.imaging.convert import normalise
 from bagscan.imaging.scanner import load_profile
 from bagscan.physics.materials import material
 from bagscan.simulate.anomalies import BUILDERS, build_anomaly, draw_place_size
@@ -75,9 +75,7 @@ def project_file(
         )
         raise ConfigError(f"--out {out}: {expected}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    low, high, assumption = (
-        normalised(scan, view, air) if is_raw else (view.pixels, view.pixels, "")
-    )
+    low, high, assumption = normalise(scan, view, air) if is_raw else (view.pixels, view.pixels, "")
     grey = (low + high) / 2 if is_raw else view.pixels.mean(0)
     place = _choose_position(at, grey, threat.mask.shape, rng)
     if is_raw:

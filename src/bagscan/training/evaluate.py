@@ -17,7 +17,7 @@ from bagscan.datasets.record import Record
 from bagscan.datasets.splits import read_split
 from bagscan.evaluation.baseline import image_statistics, trivial_baseline
 from bagscan.evaluation.calibration import conformal_point, fit_platt
-from bagscan.evaluation.items import evaluate_items, fused
+from bagscan.evaluation.items import evaluate_items, fuse_views
 from bagscan.evaluation.levels import evaluate_levels
 from bagscan.evaluation.meaning import warn_few_examples
 from bagscan.evaluation.multi_label import map_interval, ranking_table
@@ -76,7 +76,7 @@ def calibrate_model(
     )
     scored = score_split(model, data, "val", split_folder, is_own_split)
     # In use any region can raise an alarm, even one that the protocol counts as background.
-    scan_truth, scan_scores = fused(
+    scan_truth, scan_scores = fuse_views(
         [dataclasses.replace(bag, foreground=np.ones_like(bag.foreground)) for bag in scored.bags]
     )
     model.calibration = fit_platt(scan_truth, scan_scores)

@@ -48,7 +48,7 @@ def _find_model(folder: str, runtime: str | None) -> Any:
     return None
 
 
-def pinned(
+def get_screener(
     folder: str, identity: str | None, threshold: float | None = None, runtime: str | None = None
 ) -> Any:
     """Return the screener of a model folder, after checking the model's id.

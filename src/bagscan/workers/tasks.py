@@ -30,14 +30,14 @@ def serve(pipe: Connection, tasks: Mapping[str, Task]) -> None:
         except (EOFError, OSError):
             return
         started = time.perf_counter()
-        answer = answered(tasks[task["kind"]], task)
+        answer = answer_or_error(tasks[task["kind"]], task)
         try:
             send(pipe, {"seconds": time.perf_counter() - started, **answer})
         except OSError:  # the parent is gone, as when the service stops
             return
 
 
-def answered(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+def answer_or_error(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
     """Call a function and return its answer; if it raises, return an error answer.
 
     An error answer has ``error``, ``code`` (a reason code), ``refused`` (True if the scan cannot be

@@ -9,12 +9,12 @@ from PIL import Image
 from scipy import ndimage
 
 from bagscan.reporting.contours import benign_path, outline_path
-from bagscan.service.inference.artifacts import unpacked
+from bagscan.service.inference.artifacts import unpack_artifact
 
 
 def picture_png(packed: bytes) -> bytes:
     """Return an 8-bit PNG of packed pixels: pseudo-colour as is, else the first channel in grey."""
-    head, body = unpacked(packed)
+    head, body = unpack_artifact(packed)
     counts = np.frombuffer(body, "<u2" if head["bits"] == 16 else "u1").reshape(
         len(head["channels"]), head["height"], head["width"]
     )
@@ -33,7 +33,7 @@ def overlay_svg(packed: bytes, threshold: float) -> str:
         threshold: score at and above which a region is anomalous (red, dashed) rather than benign
             (green).
     """
-    head, body = unpacked(packed)
+    head, body = unpack_artifact(packed)
     height, width = head["height"], head["width"]
     size = 2 * height * width
     plain = np.frombuffer(body[:size], "<u2").reshape(height, width)

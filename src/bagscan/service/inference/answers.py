@@ -14,7 +14,7 @@ from bagscan.service.settings import ServiceConfig
 ROW_KEYS = {"decision", "reasons", "findings", "views"}
 
 
-def unfinished(error: str) -> dict[str, Any]:
+def unfinished_answer(error: str) -> dict[str, Any]:
     """Return the answer for a scan that no worker finished."""
     return {"ok": False, "error": error, "code": ReasonCode.NOT_FINISHED}
 

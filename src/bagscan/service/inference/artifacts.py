@@ -70,7 +70,7 @@ def packed_regions(labels: np.ndarray, scores: np.ndarray) -> bytes:
     return _packed(head, plain.tobytes() + np.asarray(scores, "<f4").tobytes())
 
 
-def unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
+def unpack_artifact(content: bytes) -> tuple[dict[str, Any], bytes]:
     """Return header and body of an artifact.
 
     Raises:

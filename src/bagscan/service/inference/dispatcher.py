@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from bagscan.core.errors import BagscanError
 from bagscan.service.clock import Clock
 from bagscan.service.inference import jobs
-from bagscan.service.inference.answers import checked_answer, unfinished
+from bagscan.service.inference.answers import checked_answer, unfinished_answer
 from bagscan.service.inference.drift import Drift
 from bagscan.service.inference.jobs import Job
 from bagscan.service.inference.models import Serving, serving
@@ -299,8 +299,8 @@ class Dispatcher:
             The checked answer, and the error if the slot is left without a worker.
         """
         if job.attempts > jobs.MAX_ATTEMPTS:  # the same fault interrupts every attempt
-            return unfinished(f"started {job.attempts} times and never finished"), None
-        answer = unfinished("not tried")
+            return unfinished_answer(f"started {job.attempts} times and never finished"), None
+        answer = unfinished_answer("not tried")
         lost: WorkerLost | None = None
         for attempt in range(jobs.MAX_TRIES_PER_LEASE):
             if attempt:
@@ -316,7 +316,7 @@ class Dispatcher:
                 if self._stopping.is_set():
                     raise
                 self._workers[slot] = None
-                answer, lost = unfinished(str(error)), error
+                answer, lost = unfinished_answer(str(error)), error
             if answer["ok"] or answer.get("refused"):
                 break
         return answer, lost

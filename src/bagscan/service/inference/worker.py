@@ -23,7 +23,7 @@ from bagscan.core.errors import BagscanError, ReadError
 from bagscan.formats.scans import VIEWS, expected_of, find_scans, group_views, read_views
 from bagscan.service.inference.artifacts import keep_artifacts
 from bagscan.service.store.files import Files
-from bagscan.workers.screeners import pinned, top_score, try_out
+from bagscan.workers.screeners import get_screener, top_score, try_out
 from bagscan.workers.tasks import serve
 
 
@@ -37,7 +37,7 @@ def serve_tasks(pipe: Connection) -> None:
 
 def _warm(task: dict[str, Any]) -> dict[str, Any]:
     for model in task["models"]:
-        try_out(_pinned(model))
+        try_out(_get_screener(model))
     return {}
 
 
@@ -55,7 +55,7 @@ def _screen(task: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
         views = bag_in(Path(folder), files)
         screened = screen_files(
-            [_pinned(model) for model in task["models"]],
+            [_get_screener(model) for model in task["models"]],
             views,
             task["scanner_views"] or expected_of(views, VIEWS),
         )
@@ -113,9 +113,9 @@ def _strip_folder(text: str, folder: str) -> str:
     return str(text).replace(f"{folder}/", "")
 
 
-def _pinned(model: Mapping[str, Any]) -> Any:
+def _get_screener(model: Mapping[str, Any]) -> Any:
     """Return the screener of a model description, whose id must match the folder."""
-    return pinned(model["folder"], model["id"], model["threshold"])
+    return get_screener(model["folder"], model["id"], model["threshold"])
 
 
 def _shadow(task: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _shadow(task: dict[str, Any]) -> dict[str, Any]:
         scan, _ = read_views(bag_in(Path(folder), files))
         for model in task["shadows"] if scan is not None else []:
             try:
-                screener = _pinned(model)
+                screener = _get_screener(model)
                 if screener.accepts(scan):
                     report = screener.screen(scan)
                     verdict = {

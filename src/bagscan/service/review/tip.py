@@ -104,7 +104,7 @@ def _is_tiff(file: dict[str, Any]) -> bool:
     return str(file["name"]).lower().endswith((".tif", ".tiff"))
 
 
-def renamed(base: str, rng: random.Random) -> str:
+def rename_scan(base: str, rng: random.Random) -> str:
     """Return a name of the same pattern: its last number replaced, or a number appended."""
     numbers = list(re.finditer(r"[0-9]+", base))
     if not numbers:
@@ -140,7 +140,7 @@ def make_test_image(
         return None
     source_id, source_files, scanner = source
     base = bag_name([str(file["name"]) for file in source_files])
-    new_base = renamed(base, rng)
+    new_base = rename_scan(base, rng)
     with tempfile.TemporaryDirectory(prefix="bagscan-tip-") as folder:
         target = next(file for file in source_files if _is_tiff(file))
         original, projected = Path(folder) / str(target["name"]), Path(folder) / "made.tif"
