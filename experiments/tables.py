@@ -102,10 +102,15 @@ Results by kind, way and device:
 - **false alarms**: share of benign bags that raise an alarm.
 - **AUROC per view**, **AUROC, both views**: how well the scores of devices separate devices with
   an anomaly from others.
+- **FPR at TP 95 %**: share of benign devices above the score that 95 % of the others reach.
 - **within**: AUROC of the regions of a device with an anomaly, mean over devices.
 - **hit@1**: share of these devices whose highest region is near the anomaly.
 - **regions**: AUROC of all regions on devices.
 - **TP at FP 4.54 %**: share of anomalous regions found at that false-positive rate.
+- **attenuation**: the same with the attenuation of a region alone as its score, the control.
+
+Rates of bags and regions include anomalies that no view shows; those of devices leave them out.
+A device that was not found gets the lowest score.
 
 {detector}
 
@@ -181,9 +186,12 @@ DETECTOR = {
     "false alarms": ("bag_fp", percent),
     "AUROC per view": ("view_auroc", number(3)),
     "AUROC, both views": ("device_auroc", number(3)),
+    "FPR at TP 95 %": ("device_fpr_at_95", percent),
     "within": ("within_auroc", number(3)),
+    "attenuation, within": ("within_darkness", number(3)),
     "hit@1": ("hit_at_1", number(2)),
     "regions": ("segment_auroc", number(3)),
+    "attenuation, regions": ("segment_darkness", number(3)),
     "TP at FP 4.54 %": ("segment_tp_at_paper_fp", percent),
 }
 REAL_SCANS = {
