@@ -100,6 +100,7 @@ Results by kind, way and device:
 - **right place**: share of bags with a hidden anomaly in which a flagged region is near the anomaly
   and at most two are elsewhere.
 - **false alarms**: share of benign bags that raise an alarm.
+- **at 20 %**: the same with thresholds that 20 % of benign validation bags reach, in place of 10 %.
 - **AUROC per view**, **AUROC, both views**: how well the scores of devices separate devices with
   an anomaly from others.
 - **FPR at TP 95 %**: share of benign devices above the score that 95 % of the others reach.
@@ -184,6 +185,9 @@ DETECTOR = {
     "bags found": ("bag_tp", percent),
     "right place": ("on_the_anomaly", percent),
     "false alarms": ("bag_fp", percent),
+    "at 20 %: found": ("second_bag_tp", percent),
+    "at 20 %: right place": ("second_on_the_anomaly", percent),
+    "at 20 %: false alarms": ("second_bag_fp", percent),
     "AUROC per view": ("view_auroc", number(3)),
     "AUROC, both views": ("device_auroc", number(3)),
     "FPR at TP 95 %": ("device_fpr_at_95", percent),

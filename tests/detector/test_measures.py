@@ -13,7 +13,7 @@ from bagscan.detector.inference import ViewResult
 from bagscan.detector.measures import measure
 from bagscan.detector.scored_bags import ScoredBag, ScoredView, TrueDevice, TrueItem
 from bagscan.detector.thresholds import Pairing, Thresholds
-from experiments.detector import card, figures
+from experiments.detector import add_second_point, card, figures
 
 AT = Thresholds(slope=1.0, offset=0.0, device=1.0, outside=9.0)
 
@@ -233,6 +233,9 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
     assert set(record["groups"]) == {"new_stagings", "unseen_families"}
     assert record["by"]["kind"]["screws"]["bag_tp"] == 0.5
     assert record["by"]["standing_out"]["0.5 to 2"]["bags"] == 2
+    add_second_point(record, bags, replace(AT, device=-50.0))
+    assert record["groups"]["new_stagings"]["second_bag_fp"] == 1.0
+    assert record["all"]["second_bag_tp"] >= record["all"]["bag_tp"] == 0.5
     told = card(record, 4800, ["deei", "operational"])
     assert "4,800 crops" in told["trained on"]
     assert "deei, operational" in told["trained on"]
