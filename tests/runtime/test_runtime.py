@@ -363,7 +363,7 @@ def test_without_torch_a_model_that_was_never_exported_says_what_to_do(tmp_path)
     folder = tiny_model(tmp_path / "m")
     code = f"""
 import bagscan.runtime.load as load
-load.installed = lambda name: None if name == "torch" else "1"
+load.installed_version = lambda name: None if name == "torch" else "1"
 load.load_model({str(folder)!r})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
