@@ -29,6 +29,13 @@ def log_in_anew(tab, name):
     expect(tab.locator(".who")).to_contain_text(name)
 
 
+def bring_to_front(page):
+    """Show a tab, and wait until it has the keyboard: keys pressed before are lost."""
+    page.bring_to_front()
+    page.wait_for_function("document.visibilityState === 'visible' && document.hasFocus()")
+    page.locator("body").press("Shift")
+
+
 def next_scan(page):
     page.keyboard.press("n")
     page.wait_for_selector("canvas")
@@ -183,7 +190,7 @@ def test_another_account_in_the_next_tab_decides_nothing_for_this_one(make_house
     next_scan(page)
     tab = another_tab(page)
     log_in_anew(tab, "second")
-    page.bring_to_front()
+    bring_to_front(page)
     page.keyboard.press("s")
     page.keyboard.press("1")
     page.keyboard.press("Control+Enter")
@@ -203,7 +210,7 @@ def test_a_new_session_in_the_next_tab_is_this_ones_too(make_house, enter):  # n
     next_scan(page)
     tab = another_tab(page)
     log_in_anew(tab, "operator")
-    page.bring_to_front()
+    bring_to_front(page)
     decide(page)
     expect(page.locator("text=Decided: suspect")).to_be_visible()
     assert len(decisions(house, scan)) == 1
