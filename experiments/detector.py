@@ -27,7 +27,7 @@ from bagscan.detector.calibration import calibrate_thresholds
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
-from bagscan.detector.scored_bags import ScoredBag, score_bag
+from bagscan.detector.scored_bags import ScoredBag, load_scenes, score_bag
 from bagscan.detector.thresholds import Thresholds
 from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
@@ -108,13 +108,7 @@ def score_in_processes(folder: Path, sets: Sequence[Path], part: str) -> list[Sc
         sets: directories of the sets.
         part: ``val`` or ``test``.
     """
-    scenes = [
-        (root, records)
-        for root in sets
-        for path in sorted((root / "scans").glob("*.json"))
-        for records in [json.loads(path.read_text())["scans"]]
-        if records[0]["part"] == part
-    ]
+    scenes = [(root, records) for root in sets for records in load_scenes(root, part)]
     bags: list[ScoredBag] = []
     with ProcessPoolExecutor(
         usable_cores(), get_context("spawn"), initializer=_load, initargs=(folder,)

@@ -38,6 +38,7 @@ def configurations():
 
 
 COMMANDS = list(documented())
+ROOT_COMMAND = get_command(app)
 
 
 def options(words, name):
@@ -46,7 +47,7 @@ def options(words, name):
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS, ids=lambda x: x if isinstance(x, str) else "")
 def test_a_documented_command_is_accepted(page, words):
-    command = get_command(app)
+    command = ROOT_COMMAND
     rest = list(words)
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest.pop(0)]
@@ -83,6 +84,6 @@ def test_a_documented_configuration_reads(page, text, tmp_path):
 def test_commands_are_found_and_wrong_ones_are_not_accepted():
     assert len(COMMANDS) > 40
     with pytest.raises(Exception, match="No such option"):
-        get_command(app).commands["screen"].make_context("screen", ["x", "--no-such-option"])
+        ROOT_COMMAND.commands["screen"].make_context("screen", ["x", "--no-such-option"])
     with pytest.raises(ConfigError):
         read_experiment(PRESETS / "xray_joint.yaml", ["training.no_such_setting=1"])

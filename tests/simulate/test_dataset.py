@@ -19,9 +19,9 @@ from bagscan.formats.coco import read_coco
 from bagscan.imaging.channels import Calibration, read_wedges
 from bagscan.imaging.convert import convert_scan
 from bagscan.imaging.scanner import load_profile
-from bagscan.simulate import compass
+from bagscan.simulate import compass, preset_names
 from bagscan.simulate.anomalies import KINDS
-from bagscan.simulate.dataset import Import, load_recipe, preset_names, simulate
+from bagscan.simulate.dataset import Import, load_recipe, simulate
 from bagscan.simulate.devices import Family
 from bagscan.simulate.mesh import box, cylinder
 from bagscan.simulate.recipe import Recipe

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-import bagscan.simulate
 from bagscan.cli.terminal import EXIT_BAD_ITEMS, AsJson, Cluster, say, show
 from bagscan.core.errors import ConfigError
+from bagscan.simulate import preset_names
 
 Air = Annotated[
     float | None,
@@ -23,15 +23,11 @@ Wedges = Annotated[
     typer.Option(help="Scans of your wedges, as a YAML file; see docs/simulator.md."),
 ]
 
-RECIPES = sorted(
-    path.stem for path in (Path(bagscan.simulate.__file__).parent / "presets").glob("*.yaml")
-)
-
 
 def simulate(
     preset: Annotated[
         str,
-        typer.Option(help=(f"Preset ({', '.join(RECIPES)}), or a recipe file (YAML).")),
+        typer.Option(help=f"Preset ({', '.join(preset_names())}), or a recipe file (YAML)."),
     ] = "smoke",
     count: Annotated[
         int | None,

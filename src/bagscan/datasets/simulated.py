@@ -189,6 +189,6 @@ def _about(scan: dict[str, Any], view: str) -> About:
 
 def _preset(root: Path) -> str:
     """Guess the preset from the name of the folder, which in our configurations begins with it."""
-    from bagscan.simulate.dataset import preset_names
+    from bagscan.simulate import preset_names
 
     return next((name for name in preset_names() if root.name.split("_")[0] == name), "deei")

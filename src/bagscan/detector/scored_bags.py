@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,19 @@ def score_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> S
     return ScoredBag(record["id"], record["scene"], anomalous, about, views, bag.together)
 
 
+def load_scenes(root: Path, part: str | None = None) -> Iterator[list[dict[str, Any]]]:
+    """Yield the entries of the scans of each scene of a simulated dataset, in order.
+
+    Args:
+        root: folder of the dataset.
+        part: split, ``train``, ``val`` or ``test``; None for all.
+    """
+    for path in sorted((root / "scans").glob("*.json")):
+        records: list[dict[str, Any]] = json.loads(path.read_text())["scans"]
+        if part in (None, records[0]["part"]):
+            yield records
+
+
 def score_dataset(
     root: Path,
     detector: UsableDetector,
@@ -184,13 +197,8 @@ def score_dataset(
         ModelError: a network fails.
     """
     bags: list[ScoredBag] = []
-    scenes = 0
-    for path in sorted((root / "scans").glob("*.json")):
-        records = json.loads(path.read_text())["scans"]
-        if part not in (None, records[0]["part"]):
-            continue
+    for scenes, records in enumerate(load_scenes(root, part), 1):
         bags += [score_bag(root, record, detector) for record in records]
-        scenes += 1
         if scenes % 50 == 0:
             log.info(f"{root}: {scenes} scenes scored")
         if scenes == max_scenes:

@@ -88,7 +88,7 @@ def _set_up_logging() -> None:
     )
     access = logging.getLogger("bagscan.access")  # its lines are plain JSON documents
     access.propagate, access.handlers = False, [logging.StreamHandler(sys.stderr)]
-    for noisy in ("alembic", "tifffile", "httpx"):
+    for noisy in ("alembic", "tifffile", "httpx", "bagscan.simulate"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -35,6 +35,7 @@ from bagscan.core.errors import ConfigError, DataError, nearest
 from bagscan.core.files import atomic_write_text, refuse_file
 from bagscan.formats.scans import RECIPE
 from bagscan.imaging.scanner import load_profile, vary
+from bagscan.simulate import PRESETS, preset_names
 from bagscan.simulate.anomalies import AnomalyBuilder, build_anomaly, build_from_mesh
 from bagscan.simulate.recipe import Recipe
 from bagscan.simulate.render import render
@@ -45,7 +46,6 @@ from bagscan.simulate.summary import read_json, summarise
 
 log = logging.getLogger(__name__)
 
-PRESETS = Path(__file__).parent / "presets"
 FOLDERS = ("raw", "colour", "detectability", "truth", "scans")
 
 
@@ -79,11 +79,6 @@ class Job:
 
 # Makes the scenes of these numbers with that many workers; yields each number when it is done.
 Spread = Callable[[Job, list[int], int], Iterator[int]]
-
-
-def preset_names() -> list[str]:
-    """Return the names of the bundled presets, sorted."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
 def load_recipe(
