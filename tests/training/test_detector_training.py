@@ -32,9 +32,16 @@ from bagscan.training.detector_experiment import calibrate_detector, packed_scen
 from bagscan.training.detector_targets import CropBatch, Targets, item_loss
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.loop import LoopConfig, learning_rate_at
+from bagscan.training.pixel_batches import (
+    Box,
+    box_around,
+    build_pixel_batch,
+    enlarge,
+    select_window,
+    whole_box,
+)
 from bagscan.training.prohibited_places import ProhibitedPlaces
 from bagscan.training.seen_maps import load_scene_maps
-from bagscan.training.whole_bags import build_pixel_batch, select_rows
 
 
 @pytest.fixture(scope="module")
@@ -447,7 +454,7 @@ def whole_bags(made, together):
     path.write_text(
         f"kind: whole_bags\nsets: [{made}]\nstart: {together[1] / 'model'}\n"
         "pack_workers: 1\nthreads: 1\n"
-        "training: {rows: 12, bags: 2, one_view_share: 0.5, overlay: 0.5, val_bags: 4}\n"
+        "training: {margin: 2, bags: 2, one_view_share: 0.5, overlay: 0.5, val_bags: 4}\n"
         "loop: {steps: 2, warmup: 1, validate_every: 1, checkpoint_every: 1, ema: 0.5}\n"
     )
     return read_experiment(path)
@@ -498,7 +505,7 @@ def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_p
 
 
 @pytest.mark.slow
-def test_rows_of_whole_bags_lie_on_the_same_lines(whole_bags, tmp_path):
+def test_windows_of_whole_bags_lie_on_the_same_rows(whole_bags, tmp_path):
     task, _ = whole_bags.prepare(tmp_path)
     batch = task.batch(np.random.default_rng(3))
     n = len(batch.bags.truth) // 2
@@ -523,35 +530,77 @@ def test_rows_of_whole_bags_lie_on_the_same_lines(whole_bags, tmp_path):
         assert not (batch.bags.hidden[d] and batch.bags.bag[d] % 2 == 0)
 
 
-def test_mirrored_rows_are_the_rows_mirrored(made):
-    scene = next(
-        s for s in read_packed(made, ("train",)) if s.views[0].host >= 0 and len(s.views) > 1
-    )
-    plain, mirrored = (
-        build_pixel_batch(
-            [select_rows(scene, 16, 64, flips, np.ones((2, 2)))],
-            64,
-            len(KINDS),
-            "raw",
-            0.0,
-            np.random.default_rng(0),
+@pytest.fixture(scope="module")
+def hosts(made):
+    """Scenes with two views and a device under test."""
+    scenes = read_packed(made, ("train",))
+    return [s for s in scenes if s.views[0].host >= 0 and len(s.views) > 1]
+
+
+def batch_of(window):
+    return build_pixel_batch([window], len(KINDS), "raw", 0.0, np.random.default_rng(0))
+
+
+def window_of(scene, box, mirrored=(False, False, False)):
+    return select_window(scene, box, mirrored, np.ones((2, 2)))
+
+
+def test_a_window_holds_the_whole_device_in_both_views(hosts):
+    rng = np.random.default_rng(4)
+    for scene in hosts:
+        host = scene.views[0].host
+        box = box_around(scene, host, 16)
+        for least in (box, Box(0, 256, ((0, 200), (0, 320)))):
+            placed = enlarge(box, least, scene, rng)
+            window = window_of(scene, placed)
+            assert host in window.devices
+            sides = [placed.rows, *(number for _, number in placed.columns)]
+            needed = [max(box.rows, least.rows)]
+            needed += [
+                max(pair[1] for pair in pairs)
+                for pairs in zip(box.columns, least.columns, strict=True)
+            ]
+            assert all(side % 64 == 0 for side in sides)
+            assert all(0 <= side - least < 64 for side, least in zip(sides, needed, strict=True))
+            batch = batch_of(window)
+            assert len(batch.bags.devices) == len(window.devices)
+            for v, view in enumerate(scene.views[:2]):
+                everything = batch_of(window_of(scene, whole_box(scene)))
+                whole, shown = (
+                    b.views[v].counts[0, FIRST_DEVICE + host] for b in (everything, batch)
+                )
+                assert int(shown.sum()) >= 0.9 * int(whole.sum())
+                assert placed.columns[v][0] >= 0
+                if placed.columns[v][1] <= view.pixels.shape[2]:
+                    assert sum(placed.columns[v]) <= view.pixels.shape[2]
+
+
+def test_a_device_that_the_window_cuts_gets_no_verdict(hosts):
+    scene = hosts[0]
+    host = scene.views[0].host
+    box = box_around(scene, host, 0)
+    half = replace(box, rows=box.rows // 2)
+    assert host not in window_of(scene, half).devices
+    half = replace(box, columns=(box.columns[0], (box.columns[1][0], box.columns[1][1] // 2)))
+    assert host not in window_of(scene, half).devices
+
+
+@pytest.mark.parametrize("axis", ["across", "along"])
+def test_mirrored_windows_are_the_windows_mirrored(hosts, axis):
+    scene = hosts[0]
+    box = Box(16, 64, tuple((8, min(128, view.pixels.shape[2] - 16)) for view in scene.views[:2]))
+    flips, dim = ((True, True, False), 2) if axis == "across" else ((False, False, True), 1)
+    plain, mirrored = (batch_of(window_of(scene, box, f)) for f in ((False,) * 3, flips))
+    for v, (view, other) in enumerate(zip(plain.views, mirrored.views, strict=True)):
+        columns = slice(0, box.columns[v][1])
+        assert view.features[0, :2, :, columns].flip(dim) == pytest.approx(
+            other.features[0, :2, :, columns], abs=1e-5
         )
-        for flips in ((False,) * 3, (False, False, True))
-    )
-    for one, other in zip(plain.views, mirrored.views, strict=True):
-        assert one.features[0, :2, 1:-1].flip(1) == pytest.approx(
-            other.features[0, :2, 1:-1], abs=1e-5
-        )
 
 
-def test_the_contents_of_another_bag_add_up(made):
-    scenes = [s for s in read_packed(made, ("train",)) if s.views[0].host >= 0 and len(s.views) > 1]
-
-    def batch_of(rows):
-        return build_pixel_batch([rows], 64, len(KINDS), "raw", 0.0, np.random.default_rng(0))
-
+def test_the_contents_of_another_bag_add_up(hosts):
     rows, other = (
-        select_rows(scene, 16, 64, (False,) * 3, np.ones((2, 2))) for scene in scenes[:2]
+        window_of(scene, replace(whole_box(scene), first_row=16, rows=64)) for scene in hosts[:2]
     )
     plain, added, both = map(batch_of, (rows, other, replace(rows, over=other)))
     for v in range(2):

@@ -36,88 +36,168 @@ class PixelBatch:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows of pixels of a scan.
+class Box:
+    """Rows of both views, and columns of each, in pixels.
+
+    Attributes:
+        first_row: first row, the same in both views.
+        rows: number of rows.
+        columns: first column and number of columns, by view.
+    """
+
+    first_row: int
+    rows: int
+    columns: tuple[tuple[int, int], ...]
+
+    @property
+    def area(self) -> int:
+        """Pixels of both views."""
+        return self.rows * sum(number for _, number in self.columns)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Window of both views of a scan.
 
     Attributes:
         scene: packed scene.
         anomalous: True for the scan with the anomaly.
+        box: rows and columns.
         poses: poses of both views.
         only_view: number of the only view that is used; None for both.
-        devices: numbers of the devices that lie within the rows.
-        over: rows of another scan to lay on top; None for none.
+        devices: numbers of the devices that lie within the window.
+        over: window of another scan to lay on top; None for none.
     """
 
     scene: PackedScene
     anomalous: bool
+    box: Box
     poses: tuple[Pose, Pose]
     only_view: int | None
     devices: tuple[int, ...]
-    over: Rows | None = None
+    over: Window | None = None
 
 
-def select_rows(
+def whole_box(scene: PackedScene) -> Box:
+    """Return the box of both whole views."""
+    shapes = [view.pixels.shape[1:] for view in scene.views[:VIEWS]]
+    return Box(0, max(h for h, _ in shapes), tuple((0, w) for _, w in shapes))
+
+
+def box_around(scene: PackedScene, device: int, margin_px: int) -> Box:
+    """Return the box around a device in both views, with a margin; it can exceed the views."""
+    spans = [_span(view, device) for view in scene.views[:VIEWS]]
+    first, last = (int(pick(span[end][0] for span in spans)) for end, pick in ((0, min), (1, max)))
+    columns = [(int(low[1]), int(high[1] - low[1])) for low, high in spans]
+    return Box(
+        first - margin_px,
+        last - first + 2 * margin_px,
+        tuple((start - margin_px, number + 2 * margin_px) for start, number in columns),
+    )
+
+
+def _span(view: PackedView, device: int) -> np.ndarray:
+    """Return first and last (row, column) of a device; the middle of the view for none."""
+    points = view.device_points[device].astype(int) * LABEL_STRIDE
+    if not len(points):
+        points = np.array([view.pixels.shape[1:]]) // 2
+    return np.stack([points.min(0), points.max(0) + LABEL_STRIDE])
+
+
+def enlarge(box: Box, least: Box, scene: PackedScene, rng: np.random.Generator) -> Box:
+    """Return a random box that contains a box, moved into the views where it fits.
+
+    Args:
+        box: box to contain.
+        least: smallest size; sides become multiples of 64 px.
+        scene: packed scene with the views.
+        rng: random generator.
+    """
+    shapes = [view.pixels.shape[1:] for view in scene.views[:VIEWS]]
+    sides = [(box.first_row, box.rows, least.rows, max(h for h, _ in shapes))]
+    sides += [
+        (first, number, at_least, width)
+        for (first, number), (_, at_least), (_, width) in zip(
+            box.columns, least.columns, shapes, strict=True
+        )
+    ]
+    placed = []
+    for first, number, at_least, available in sides:
+        side = _round_up(max(number, at_least))
+        start = first - int(rng.integers(side - number + 1))
+        placed.append((int(np.clip(start, 0, max(0, available - side))), side))
+    return Box(*placed[0], tuple(placed[1:]))
+
+
+def select_window(
     scene: PackedScene,
-    first_px: int,
-    rows_px: int,
+    box: Box,
     mirrored: tuple[bool, bool, bool],
     gains: np.ndarray,
     only_view: int | None = None,
-) -> Rows:
-    """Select rows of both views of the benign scan.
+) -> Window:
+    """Select a window of the benign scan.
 
     Args:
         scene: packed scene with two views.
-        first_px: first row in pixels.
-        rows_px: number of rows in pixels.
+        box: rows and columns of the window.
         mirrored: whether to mirror the first view, the second view, and both along the belt.
         gains: (2, 2) factors of log attenuation, by view and energy (low, high).
         only_view: number of the only view to use; None for both.
     """
     poses = []
-    for view, is_mirrored, gain in zip(scene.views, mirrored, gains, strict=False):
-        width = view.pixels.shape[2]
-        down = (-1.0, first_px + rows_px - 1.0) if mirrored[2] else (1.0, float(first_px))
-        across = (-1.0, width - 1.0) if is_mirrored else (1.0, 0.0)
+    for v, (view, is_mirrored, gain) in enumerate(
+        zip(scene.views[:VIEWS], mirrored, gains, strict=False)
+    ):
+        first, last = box.columns[v][0], box.columns[v][0] + _columns_shown(view, box, v) - 1
+        top, bottom = float(box.first_row), box.first_row + box.rows - 1.0
+        down = (-1.0, bottom) if mirrored[2] else (1.0, top)
+        across = (-1.0, float(last)) if is_mirrored else (1.0, float(first))
         matrix = np.array([[down[0], 0, down[1]], [0, across[0], across[1]]])
         poses.append(Pose(matrix, (float(gain[0]), float(gain[1]))))
     devices = [
         k
         for k in range(len(scene.views[0].devices))
-        if all(_share(view, k, first_px, rows_px) >= WHOLE for view in scene.views[:VIEWS])
+        if all(_share(view, k, box, v) >= WHOLE for v, view in enumerate(scene.views[:VIEWS]))
     ]
-    return Rows(scene, False, (poses[0], poses[1]), only_view, tuple(devices))
+    return Window(scene, False, box, (poses[0], poses[1]), only_view, tuple(devices))
 
 
-def _share(view: PackedView, device: int, first_px: int, rows_px: int) -> float:
-    """Return the share of a device within the rows, in [0, 1]."""
-    rows = view.device_points[device][:, 0].astype(int) * LABEL_STRIDE
-    return float(((rows >= first_px) & (rows < first_px + rows_px)).mean()) if len(rows) else 0.0
+def _columns_shown(view: PackedView, box: Box, v: int) -> int:
+    """Return the number of the box's columns that the view has."""
+    first, number = box.columns[v]
+    return int(min(number, view.pixels.shape[2] - first))
+
+
+def _share(view: PackedView, device: int, box: Box, v: int) -> float:
+    """Return the share of a device within the box, in [0, 1]."""
+    points = view.device_points[device].astype(int) * LABEL_STRIDE
+    if not len(points):
+        return 0.0
+    first, last = (box.first_row, box.columns[v][0]), (box.rows, box.columns[v][1])
+    offset = points - np.array(first)
+    return float(((offset >= 0) & (offset < np.array(last))).all(1).mean())
 
 
 def build_pixel_batch(
-    shown: Sequence[Rows],
-    rows_px: int,
+    shown: Sequence[Window],
     kinds: int,
     images: str,
     noise: float,
     rng: np.random.Generator,
 ) -> PixelBatch:
-    """Build a batch of rows of scans.
+    """Build a batch of windows of scans; smaller ones are padded with air.
 
     Args:
-        shown: rows of each scan.
-        rows_px: number of rows in pixels, rounded up to a multiple of 64.
+        shown: window of each scan.
         kinds: number of kinds of anomalies, the first categories.
         images: ``raw`` or ``colour``.
         noise: largest standard deviation of noise on the features; 0 for none.
         rng: generator of the noise.
     """
     n = len(shown)
-    rows_px = _round_up(rows_px)
-    widths = [
-        max(_round_up(item.scene.views[v].pixels.shape[2]) for item in shown) for v in range(VIEWS)
-    ]
+    rows_px = max(_round_up(item.box.rows) for item in shown)
+    widths = [max(_round_up(item.box.columns[v][1]) for item in shown) for v in range(VIEWS)]
     h, w = rows_px // CELL_PX, max(widths) // CELL_PX
     truth = np.zeros((VIEWS * n, TRUTHS, h, w), np.float32)
     has_cell = np.zeros((VIEWS * n, 1, h, w), np.float32)
@@ -132,7 +212,8 @@ def build_pixel_batch(
                 overlay(features[k], counts[k], item.over.scene.views[v], item.over.poses[v])
             if item.only_view in (None, v):
                 truth[v * n + k, :, :, : counts.shape[3]] = truth_of(counts[k], kinds)
-                has_cell[v * n + k, :, :, : -(-view.pixels.shape[2] // CELL_PX)] = 1
+                cells = -(-_columns_shown(view, item.box, v) // CELL_PX)
+                has_cell[v * n + k, :, :, :cells] = 1
         if noise:
             degrade(features, noise, rng)
         host = torch.tensor([item.scene.views[v].host for item in shown])
@@ -149,7 +230,7 @@ def _round_up(side_px: int) -> int:
     return -(-side_px // MULTIPLE_PX) * MULTIPLE_PX
 
 
-def _build_truth(shown: Sequence[Rows], truth: Tensor, has_cell: Tensor) -> BagBatch:
+def _build_truth(shown: Sequence[Window], truth: Tensor, has_cell: Tensor) -> BagBatch:
     n, masks, bag, hidden = len(shown), [], [], []
     for k, item in enumerate(shown):
         is_visible = [

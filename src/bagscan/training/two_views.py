@@ -35,24 +35,34 @@ FULL = 16.0  # label pixels per cell
 
 
 @dataclass(frozen=True)
-class TwoViewsTaskConfig:
-    """Settings of the training of a two-view network.
+class BagsTaskConfig:
+    """Settings of the training on both views of bags.
 
     Attributes:
-        rows: rows of cells of a bag, across its whole width.
         bags: bags per step; both scans of each are used.
-        host: share of bags whose rows are those of the device under test, not of any device.
+        host: share of bags that show the device under test, not any device.
         one_view_share: share of bags without one of their views.
         verdict_weight: weight of the loss of verdicts, beside that of the anomaly map.
         val_bags: largest number of bags for validation.
     """
 
-    rows: int = 32
     bags: int = 4
     host: float = 0.8
     one_view_share: float = 0.1
     verdict_weight: float = 0.5
     val_bags: int = 200
+
+
+@dataclass(frozen=True)
+class TwoViewsTaskConfig(BagsTaskConfig):
+    """Settings of the training of a two-view network on stored maps.
+
+    Attributes:
+        rows: rows of cells of a bag, across its whole width. A device that does not fit gets no
+            verdict.
+    """
+
+    rows: int = 56
 
 
 class TwoViewsTask:
@@ -117,7 +127,7 @@ class TwoViewsTask:
 
 
 def losses(
-    network: TwoViews, config: TwoViewsTaskConfig, batch: BagBatch
+    network: TwoViews, config: BagsTaskConfig, batch: BagBatch
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the weighted sum of the losses of a two-view network, and each loss.
 

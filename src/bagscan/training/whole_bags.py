@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bagscan.core.errors import ConfigError
-from bagscan.datasets.packed import LABEL_STRIDE, PackedScene
+from bagscan.datasets.packed import PackedScene
 from bagscan.detector.depthwise import use_fast_depthwise
 from bagscan.detector.features import CELL_PX
 from bagscan.detector.network import DetectorNetwork, Maps
@@ -27,21 +27,33 @@ from bagscan.training.detector_experiment import load_start
 from bagscan.training.detector_loss import SingleViewLoss
 from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch
-from bagscan.training.pixel_batches import PixelBatch, Rows, build_pixel_batch, select_rows
+from bagscan.training.pixel_batches import (
+    Box,
+    PixelBatch,
+    Window,
+    box_around,
+    build_pixel_batch,
+    enlarge,
+    select_window,
+    whole_box,
+)
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
-from bagscan.training.two_views import TwoViewsTaskConfig, losses, validate_bags
+from bagscan.training.two_views import BagsTaskConfig, losses, validate_bags
 
 log = logging.getLogger(__name__)
 
 MAX_DEVICES_PER_PASS = 16  # limits memory
+# Windows are drawn for this many batches at once, and those of similar size form one batch.
+SIZES = 3
 
 
 @dataclass(frozen=True)
-class WholeBagsConfig(TwoViewsTaskConfig):
-    """Settings of the training on rows of bags. Rows span the full width of both views.
+class WholeBagsConfig(BagsTaskConfig):
+    """Settings of the training on windows of bags, each around a whole device.
 
     Attributes:
+        margin: smallest distance between the device and the window's edges, in cells.
         overlay: share of bags to which the contents of another, randomly chosen bag are added as
             clutter.
         noise: largest standard deviation of noise on the features.
@@ -49,6 +61,7 @@ class WholeBagsConfig(TwoViewsTaskConfig):
         single_view_verdict_weight: weight of the loss of verdicts within these losses.
     """
 
+    margin: int = 4
     overlay: float = 0.0
     noise: float = 0.03
     single_view_weight: float = 0.5
@@ -98,42 +111,46 @@ class WholeBagsTask:
         ]
 
     def batch(self, rng: np.random.Generator) -> PixelBatch:
-        """Draw bags. Each appears twice with the same rows: without and with its anomaly."""
-        rows = [self._draw(rng) for _ in range(self.config.bags)]
-        if self.config.overlay:
-            rows = [
-                replace(item, over=self._draw(rng)) if rng.random() < self.config.overlay else item
-                for item in rows
-            ]
-        pairs = [replace(item, anomalous=anomalous) for item in rows for anomalous in (False, True)]
-        return build_pixel_batch(
-            pairs,
-            self.config.rows * CELL_PX,
-            self.kinds,
-            self.images,
-            self.config.noise,
-            rng,
+        """Draw bags. Each appears twice with the same window: without and with its anomaly."""
+        bags = self.config.bags
+        drawn = [self._draw(rng) for _ in range(SIZES * bags)]
+        drawn.sort(key=lambda item: item[1].area)
+        first = int(rng.integers(SIZES)) * bags
+        similar = drawn[first : first + bags]
+        size = Box(
+            0,
+            max(box.rows for _, box in similar),
+            tuple((0, max(box.columns[v][1] for _, box in similar)) for v in range(VIEWS)),
         )
+        windows = [self._window(scene, box, size, rng) for scene, box in similar]
+        windows = [
+            replace(window, over=self._window(*self._draw(rng), size, rng))
+            if rng.random() < self.config.overlay
+            else window
+            for window in windows
+        ]
+        pairs = [
+            replace(item, anomalous=anomalous) for item in windows for anomalous in (False, True)
+        ]
+        return build_pixel_batch(pairs, self.kinds, self.images, self.config.noise, rng)
 
-    def _draw(self, rng: np.random.Generator) -> Rows:
-        config = self.config
+    def _draw(self, rng: np.random.Generator) -> tuple[PackedScene, Box]:
+        """Draw a scene, and the box around one of its devices."""
         scene = self.train[int(rng.integers(len(self.train)))]
-        view, rows_px = scene.views[0], config.rows * CELL_PX
-        device = view.host if rng.random() < config.host else int(rng.integers(len(view.devices)))
-        points = view.device_points[device]
-        height = view.pixels.shape[1]
-        middle = points[:, 0].astype(float).mean() * LABEL_STRIDE if len(points) else height / 2
-        start = middle + rng.uniform(-3, 3) * CELL_PX - rows_px / 2
-        first = int(np.clip(start, 0, max(0, height - rows_px)))
+        view = scene.views[0]
+        is_host = rng.random() < self.config.host
+        device = view.host if is_host else int(rng.integers(len(view.devices)))
+        return scene, box_around(scene, device, self.config.margin * CELL_PX)
+
+    def _window(self, scene: PackedScene, box: Box, size: Box, rng: np.random.Generator) -> Window:
         flips = rng.random(3) < 0.5
-        only_view = int(rng.integers(VIEWS)) if rng.random() < config.one_view_share else None
-        return select_rows(
+        one_view = rng.random() < self.config.one_view_share
+        return select_window(
             scene,
-            first,
-            rows_px,
+            enlarge(box, size, scene, rng),
             (bool(flips[0]), bool(flips[1]), bool(flips[2])),
             1 + rng.normal(0, GAIN, (VIEWS, 2)),
-            only_view,
+            int(rng.integers(VIEWS)) if one_view else None,
         )
 
     def loss(self, batch: PixelBatch) -> tuple[Tensor, dict[str, float]]:
@@ -201,13 +218,11 @@ class WholeBagsTask:
 
     def _whole_bag(self, scene: PackedScene) -> list[BagBatch]:
         """Return the whole bag without and with its anomaly."""
-        rows_px = max(view.pixels.shape[1] for view in scene.views)
-        rows = select_rows(scene, 0, rows_px, (False, False, False), np.ones((VIEWS, 2)))
+        window = select_window(scene, whole_box(scene), (False,) * 3, np.ones((VIEWS, 2)))
         batches = []
         for anomalous in (False, True):
             batch = build_pixel_batch(
-                [replace(rows, anomalous=anomalous)],
-                rows_px,
+                [replace(window, anomalous=anomalous)],
                 self.kinds,
                 self.images,
                 0.0,
