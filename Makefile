@@ -53,10 +53,11 @@ test-weekly: setup
 	$(BIN)/python -m pytest -m weekly
 	BAGSCAN_FUZZ_CASES=5000 $(BIN)/python -m pytest -n 2 $(FUZZ)
 
-# On a real Ray cluster of several nodes of this machine, and training by two processes.
+# On a real Ray cluster of several nodes of this machine, and training by two processes. CI runs one test of them.
+CLUSTER_TESTS ?= tests/cluster tests/training/test_compute.py
 test-cluster: setup
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[cluster]' || $(BIN)/python -m pip install -q -c constraints.txt -e '.[cluster]'
-	$(BIN)/python -m pytest -m weekly tests/cluster tests/training/test_compute.py
+	$(BIN)/python -m pytest -m weekly $(CLUSTER_TESTS)
 
 check: setup
 	$(BIN)/ruff check src tests experiments
@@ -70,11 +71,15 @@ check: setup
 site: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
 
-# Newer versions of everything, within what pyproject.toml asks for.
+# Newer versions of everything, within what pyproject.toml asks for: all extras together, and each extra alone.
+PIN = $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q
+EXTRAS = $(shell $(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies'])")
 lock: setup
 	head -1 constraints.txt >constraints.new
-	$(BIN)/uv pip compile pyproject.toml --all-extras --upgrade --python-version 3.11 --no-header --no-annotate --no-emit-index-url -q >>constraints.new
+	$(PIN) --all-extras --upgrade >>constraints.new
 	mv constraints.new constraints.txt
+	rm -rf locks && mkdir locks
+	for extra in $(EXTRAS); do $(PIN) --extra $$extra -c constraints.txt >locks/$$extra.txt || exit 1; done
 
 format: setup
 	$(BIN)/ruff check --fix src tests experiments

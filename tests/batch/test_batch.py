@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from bagscan.batch.index import count_index, read_index
 from bagscan.batch.pool import Pool
 from bagscan.batch.rows import flat_row, write_part
-from bagscan.batch.run import BatchConfig, _stamp, only_run, prepare, screen_archive
+from bagscan.batch.run import ABOUT, BatchConfig, _stamp, only_run, prepare, screen_archive
 from bagscan.batch.task import score_bag
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, ReadError, UnavailableError
@@ -65,6 +65,18 @@ def test_every_bag_has_one_row_in_order(tmp_path):
     assert told["runtime"].startswith("onnxruntime ")
     assert len(bytes_of(tmp_path / "out")) == 3
     assert found[0]["findings"] == [] or found[0]["findings"][0]["box_xyxy"] == [1, 2, 3, 4]
+
+
+def test_a_run_keeps_to_the_runtime_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("BAGSCAN_RUNTIME", raising=False)
+    source, models = archive(tmp_path, 3), shipped_models()
+    prepare([source], models, tmp_path / "out", BatchConfig(runtime="openvino"))
+    about = json.loads((tmp_path / "out" / ABOUT).read_text())
+    assert all(name.startswith("openvino ") for name in about["runtimes"])
+    with pytest.raises(ConfigError):
+        prepare([source], models, tmp_path / "out", BatchConfig(runtime="onnxruntime"))
+    monkeypatch.setenv("BAGSCAN_RUNTIME", "openvino")
+    prepare([source], models, tmp_path / "out", BatchConfig())
 
 
 def test_a_second_run_says_what_is_judged_already(tmp_path, said):

@@ -14,7 +14,7 @@ from tests.batch.test_batch import archive, bytes_of, rows, run
 pytestmark = pytest.mark.weekly
 
 
-def judge_by_name(models, views):
+def judge_by_name(models, views, expected, ids):
     """The stand-in process of tests/batch/stubs.py as a function; every bag takes a while."""
     from tests.batch.stubs import _answer
 
@@ -83,11 +83,11 @@ def test_corrupt_and_hanging_bags_are_rows(cluster, tmp_path):
     assert told["ALARM"] + told["CLEAR"] == 31
 
 
-def judge_or_break(models, views):
+def judge_or_break(models, views, expected, ids):
     """Some bags raise an unexpected error in the worker."""
     if "broken" in views[0]["path"]:
         raise KeyError("unexpected_error")
-    return judge_by_name(models, views)
+    return judge_by_name(models, views, expected, ids)
 
 
 def test_a_bag_that_breaks_what_judges_it_is_one_row(cluster, tmp_path):
@@ -99,13 +99,13 @@ def test_a_bag_that_breaks_what_judges_it_is_one_row(cluster, tmp_path):
     )
 
 
-def judge_or_die(models, views):
+def judge_or_die(models, views, expected, ids):
     """Some bags end the process, others are slow."""
     if "die" in views[0]["path"]:
         os._exit(9)
     if "slow" in views[0]["path"]:
         time.sleep(1.5)
-    return judge_by_name(models, views)
+    return judge_by_name(models, views, expected, ids)
 
 
 def judged(folder, source, judge, **settings):
@@ -139,7 +139,7 @@ def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_w
 
     monkeypatch.setenv("BAGSCAN_RUNTIME", "openvino")
     (tmp_path / "scans").mkdir()
-    for path in sorted((simulated_root / "raw").glob("0000[0-3]_*.tif")):
+    for path in sorted((simulated_root / "raw").glob("0000[01][ab]_*.tif")):
         shutil.copy(path, tmp_path / "scans")
     (tmp_path / "scans" / "torn.tif").write_bytes(b"II*\x00 no")
     monkeypatch.chdir(tmp_path)  # nodes have another working directory

@@ -1,8 +1,12 @@
 """Messages to users who lack a package."""
 
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bagscan.core import extras
 
@@ -58,3 +62,24 @@ def test_a_clone_offers_its_own_environment_too(monkeypatch, tmp_path):
     assert extras.or_make_setup("cluster") == ""
     monkeypatch.setattr(extras, "distribution", lambda name: Installed(None))
     assert extras.or_make_setup("train") == ""
+
+
+def versions(path):
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert all("://" not in line and "--" not in line for line in lines), "no registry addresses"
+    return dict(line.split("==") for line in lines)
+
+
+def test_each_extra_has_a_lock_file_with_the_versions_that_are_tested():
+    root = Path(__file__).parents[2]
+    asked = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    wanted = asked["optional-dependencies"]
+    assert {path.stem for path in (root / "locks").glob("*.txt")} == set(wanted), "run make lock"
+    tested = versions(root / "constraints.txt")
+    for extra, requirements in wanted.items():
+        locked = versions(root / "locks" / f"{extra}.txt")
+        assert locked.items() <= tested.items(), extra
+        for requirement in map(Requirement, [*asked["dependencies"], *requirements]):
+            name = canonicalize_name(requirement.name)
+            if name != "bagscan":
+                assert requirement.specifier.contains(locked[name].partition(" ")[0]), name

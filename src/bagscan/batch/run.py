@@ -99,7 +99,7 @@ def prepare(
     about: dict[str, Any] = {
         "sources": locations,
         "models": [verified_id(model) for model in models],
-        "runtimes": [chosen_runtime(model) for model in models],
+        "runtimes": [chosen_runtime(model, config.runtime) for model in models],
         "part_size": config.part_size,
         "views": list(config.views),
         "scanner_views": list(config.scanner_views),

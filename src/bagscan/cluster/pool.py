@@ -8,6 +8,7 @@ lost or repeated, and the files are identical to those of a single machine.
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from bagscan.batch.task import score_bag
 from bagscan.cluster.connection import LOCAL, connect
 from bagscan.core import ReasonCode
 from bagscan.core.errors import BagscanError, ConfigError
+from bagscan.runtime.load import VARIABLE
 from bagscan.workers.screeners import screener, try_out
 from bagscan.workers.tasks import answer_or_error
 
@@ -142,6 +144,8 @@ class RayPool:
         self._config = config
         self._models = [str(Path(model).absolute()) for model in models]
         self._screen_bag = screen_bag
+        # Actors do not inherit the environment of this process.
+        self._runtime = config.runtime or os.environ.get(VARIABLE)
         connect(address)
         self._actor = ray.remote(num_cpus=1, max_restarts=0)(_Actor)
         self._seats = [_Seat() for _ in range(config.workers)]
@@ -262,7 +266,7 @@ class RayPool:
 
     def _start(self, seat: _Seat) -> None:
         """Start an actor without waiting for it."""
-        seat.actor = self._actor.remote(self._models, self._screen_bag, self._config.runtime)
+        seat.actor = self._actor.remote(self._models, self._screen_bag, self._runtime)
         seat.starting, seat.since = seat.actor.ready.remote(), time.monotonic()
 
     def _check_start(self, seat: _Seat) -> None:
