@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from bagscan.detector.deciding import region_scores
@@ -22,6 +22,7 @@ from bagscan.detector.exported import FLAGGED, UsableDetector
 from bagscan.detector.features import CELL_PX
 from bagscan.formats import read_scan
 from bagscan.formats.truth import decode_mask
+from bagscan.imaging.contact_sheet import contact_sheet
 from bagscan.reporting.pictures import displayable
 from bagscan.runtime.load import load_model
 from bagscan.simulate.summary import read_scans
@@ -39,7 +40,11 @@ def main() -> None:
     arguments = parser.parse_args()
     detector = load_model(arguments.model)
     assert isinstance(detector, UsableDetector)
-    sheets: dict[str, list[Image.Image]] = {"hits": [], "misses": [], "false_alarms": []}
+    sheets: dict[str, list[tuple[Image.Image, str]]] = {
+        "hits": [],
+        "misses": [],
+        "false_alarms": [],
+    }
     for record in read_scans(arguments.set):
         if record["part"] != "test" or all(len(s) >= EACH for s in sheets.values()):
             continue
@@ -48,7 +53,7 @@ def main() -> None:
             sheets[kind].append(picture)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, pictures in sheets.items():
-        _sheet(pictures).save(arguments.out / f"{name}.png")
+        contact_sheet(pictures, COLUMNS, CELL).save(arguments.out / f"{name}.png")
         print(arguments.out / f"{name}.png", len(pictures))
 
 
@@ -92,7 +97,7 @@ def _anomaly(root: Path, record: dict[str, Any], name: str, shape: tuple[int, in
 
 def _picture(
     record: dict[str, Any], view: Any, seen: Any, flagged: np.ndarray, truth: np.ndarray
-) -> Image.Image:
+) -> tuple[Image.Image, str]:
     rgb = displayable(view).copy()
     devices = np.zeros(view.shape, bool)
     for device in seen.devices:
@@ -104,25 +109,13 @@ def _picture(
     rows, columns = np.flatnonzero(relevant.any(1)), np.flatnonzero(relevant.any(0))
     top, left = max(0, rows[0] - MARGIN_PX), max(0, columns[0] - MARGIN_PX)
     picture = Image.fromarray(rgb[top : rows[-1] + MARGIN_PX, left : columns[-1] + MARGIN_PX])
-    picture.thumbnail((CELL[0] - 6, CELL[1] - 30))
-    cell = Image.new("RGB", CELL, "white")
-    cell.paste(picture, (3, 28))
     hidden = record.get("anomaly", {})
     odds = ", ".join(f"{value:.1f}" for value in seen.logits)
     text = (
         f"{record['device']} {record['group']}\n"
         f"{hidden.get('kind', '')} {hidden.get('way', '')} [{odds}]"
     )
-    ImageDraw.Draw(cell).text((4, 2), text, fill="black")
-    return cell
-
-
-def _sheet(pictures: list[Image.Image]) -> Image.Image:
-    rows = max(1, -(-len(pictures) // COLUMNS))
-    sheet = Image.new("RGB", (COLUMNS * CELL[0], rows * CELL[1]), "white")
-    for k, picture in enumerate(pictures):
-        sheet.paste(picture, (k % COLUMNS * CELL[0], k // COLUMNS * CELL[1]))
-    return sheet
+    return picture, text
 
 
 if __name__ == "__main__":

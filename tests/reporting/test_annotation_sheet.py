@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from bagscan.cli import app
 from bagscan.core import Annotation
 from bagscan.datasets.record import Collection, Record
-from bagscan.reporting.annotation_sheet import CAPTION_PX, CELL_PX, write_annotation_sheet
+from bagscan.imaging.contact_sheet import GAP_PX, LINE_PX
+from bagscan.reporting.annotation_sheet import CELL_PX, write_annotation_sheet
 
 
 def scan(folder, name, *boxes):
@@ -29,10 +30,10 @@ def test_a_box_is_drawn_at_its_scaled_place(tmp_path):
     record = scan(tmp_path, "a", (50.0, 40.0, 100.0, 80.0))
     assert write_annotation_sheet(Collection("made up", (record,)), tmp_path / "s.png") == 1
     found = coloured(Image.open(tmp_path / "s.png"))
-    scale = min(1.0, (CELL_PX - 8) / 200)
-    assert found[:, 1].min() >= 4 + 50 * scale - 1
-    assert found[:, 1].max() <= 4 + 100 * scale + 1
-    assert found[:, 0].max() <= CAPTION_PX + 80 * scale + 1
+    left, top = (CELL_PX - 200) // 2, LINE_PX + GAP_PX + (CELL_PX - 100) // 2  # centred
+    assert abs(found[:, 1].min() - (left + 50)) <= 1
+    assert abs(found[:, 1].max() - (left + 100)) <= 1
+    assert abs(found[:, 0].max() - (top + 80)) <= 1
 
 
 def test_boxes_of_an_item_are_relative_to_its_window(tmp_path):

@@ -12,11 +12,12 @@ from bagscan.core.annotation import Annotation
 from bagscan.core.errors import ReadError
 from bagscan.datasets.record import Collection, Record
 from bagscan.formats import read_scan
+from bagscan.imaging.contact_sheet import contact_sheet
 from bagscan.reporting.pictures import displayable
 
 log = logging.getLogger(__name__)
 
-COLUMNS, MAX_SCANS, CELL_PX, CAPTION_PX = 4, 16, 360, 16
+COLUMNS, MAX_SCANS, CELL_PX, MAX_CAPTION = 4, 16, 360, 54
 # Dark colours that stand out from pseudo-colour, for the classes in order of their names.
 COLOURS = ("#d0006f", "#7a00c8", "#c00000", "#006a8e", "#5a4a00", "#000000", "#a04000", "#004d00")
 
@@ -33,14 +34,7 @@ def write_annotation_sheet(collection: Collection, path: Path) -> int:
     chosen = annotated[:: max(1, -(-len(annotated) // MAX_SCANS))]
     labels = sorted({a.label for record in annotated for a in record.annotations})
     cells = [cell for record in chosen if (cell := _draw_record(record, labels)) is not None]
-    rows = max(1, -(-len(cells) // COLUMNS))
-    sheet = Image.new("RGB", (COLUMNS * CELL_PX, rows * (CELL_PX + CAPTION_PX)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for k, (picture, name) in enumerate(cells):
-        x, y = k % COLUMNS * CELL_PX, k // COLUMNS * (CELL_PX + CAPTION_PX)
-        sheet.paste(picture, (x + 4, y + CAPTION_PX))
-        draw.text((x + 4, y + 2), name[-54:], fill="#5a5a5a")
-    sheet.save(path)
+    contact_sheet(cells, COLUMNS, (CELL_PX, CELL_PX)).save(path)
     return len(cells)
 
 
@@ -58,7 +52,7 @@ def _draw_record(record: Record, labels: Sequence[str]) -> tuple[Image.Image, st
     draw, scale = ImageDraw.Draw(picture), picture.width / full_width
     for annotation in record.annotations:
         _draw_box(draw, annotation, scale, COLOURS[labels.index(annotation.label) % len(COLOURS)])
-    return picture, record.id
+    return picture, record.id[-MAX_CAPTION:]
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, annotation: Annotation, scale: float, colour: str) -> None:

@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from bagscan.imaging.channels import Calibration, image
+from bagscan.imaging.contact_sheet import contact_sheet
 from bagscan.imaging.scanner import Profile, load_profile
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.assembly import Assembly
@@ -23,7 +24,6 @@ from bagscan.simulate.scene import Scene, build_scene, plan
 log = logging.getLogger(__name__)
 
 CELL = (330, 250)  # width and height of a picture, in pixels
-LABEL_HEIGHT = 18
 
 
 def contact_sheets(
@@ -125,18 +125,8 @@ def draw_views(scene: Scene, scanner: Profile, seed: int) -> list[np.ndarray]:
 
 
 def _draw_sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -> Path:
-    width, height = CELL
-    rows = max(1, -(-len(cells) // columns))
-    sheet = Image.new("RGB", (columns * width, rows * (height + LABEL_HEIGHT)), "white")
-    draw = ImageDraw.Draw(sheet)
-    for k, (pixels, label) in enumerate(cells):
-        thumbnail = Image.fromarray(crop_to_ink(pixels))
-        thumbnail.thumbnail((width - 8, height - 4), Image.Resampling.LANCZOS)
-        x, y = k % columns * width, k // columns * (height + LABEL_HEIGHT)
-        left, top = (width - thumbnail.width) // 2, 16 + (height - thumbnail.height) // 2
-        sheet.paste(thumbnail, (x + left, y + top))
-        draw.text((x + 6, y + 2), label, fill=(90, 90, 90))
-    sheet.save(path)
+    pictures = [(Image.fromarray(crop_to_ink(pixels)), label) for pixels, label in cells]
+    contact_sheet(pictures, columns, CELL).save(path)
     return path
 
 
