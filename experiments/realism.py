@@ -1,0 +1,179 @@
+"""Measure how well a classifier tells crops of simulated scans from crops of real ones.
+
+    python -m experiments.realism SET [SET ...] [--scans 200] [--keep NAME] [--pictures FOLDER]
+
+The classifier is a logistic regression on pooled features of a frozen ImageNet network
+(EfficientNet-Lite0), cross-validated by scan. AUROC 0.5 means that simulated crops look real, 1
+that they never do. Simulated scans are drawn on random displays, as in training; all crops are
+stored as JPEG of the same quality. Blurring alone lowers the figure, so a change of the simulator
+counts only if a detector trained with it also ranks real objects better
+(:mod:`experiments.real_scans`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from bagscan.backbones import create_backbone
+from bagscan.core.errors import ReadError
+from bagscan.datasets.packed import read_packed
+from bagscan.detector.features import COLOUR_SCALE, recolour
+from bagscan.detector.sampling import whole_view
+from bagscan.evaluation.metrics import auroc
+from bagscan.formats import read_view
+from bagscan.imaging.contact_sheet import contact_sheet
+from bagscan.imaging.display import draw_display
+from bagscan.training.samples import subsample_evenly
+from experiments.engine import Run, keep
+from experiments.real_scans import real_scans
+
+CROP_PX, CROPS_PER_SCAN, MIN_INK, JPEG_QUALITY, FOLDS = 192, 3, 0.5, 80, 5
+WHITE = 235  # a pixel with all colours above shows air
+# Of the colours of ImageNet.
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+SHOWN = 20  # crops in a picture
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops of scans.
+
+    Attributes:
+        pixels: (n, 192, 192, 3) uint8 colours.
+        scans: (n,) number of the scan of each crop.
+    """
+
+    pixels: np.ndarray
+    scans: np.ndarray
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sets", nargs="+", type=Path, help="packed simulated sets")
+    parser.add_argument("--scans", type=int, default=200, help="scans of each kind")
+    parser.add_argument("--keep", default="", help="name of the sets in the table realism")
+    parser.add_argument("--pictures", type=Path, help="draw the most and the least real crops")
+    arguments = parser.parse_args()
+    simulated = draw_crops(simulated_views(arguments.sets, arguments.scans))
+    simulated_features = features_of(simulated.pixels)
+    for name, records in real_scans(arguments.scans).items():
+        real = draw_crops(real_views([record.path for record in records]))
+        scores = tell_apart(simulated, simulated_features, real, features_of(real.pixels))
+        truth = np.arange(len(scores)) < len(simulated.scans)
+        result = {"auroc": auroc(truth, scores), "simulated": truth.sum(), "real": (~truth).sum()}
+        print(name, {key: round(float(value), 3) for key, value in result.items()})
+        if arguments.keep:
+            settings = {"sets": arguments.keep, "scans": name}
+            keep(Run("realism", settings), {key: float(value) for key, value in result.items()})
+        if arguments.pictures:
+            draw_extremes(simulated.pixels, scores[truth], arguments.pictures / name)
+
+
+def simulated_views(sets: Sequence[Path], scans: int) -> Iterator[np.ndarray]:
+    """Yield (H, W, 3) colours of a view of each benign scan, on a random display."""
+    rng = np.random.default_rng(0)
+    scenes = [scene for folder in sets for scene in read_packed(folder, ("train", "val"))]
+    for scene in subsample_evenly(scenes, scans):
+        raw, _ = whole_view(scene.views[int(rng.integers(len(scene.views)))], False)
+        absorbed = recolour(raw, draw_display(rng)) / COLOUR_SCALE
+        yield np.rint(255 * (1 - absorbed)).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def real_views(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Yield (H, W, 3) colours of real scans; those that cannot be read are left out."""
+    for path in paths:
+        try:
+            pixels = read_view(path).pixels
+        except ReadError as error:
+            print(error)
+            continue
+        yield np.rint(255 * pixels).astype(np.uint8).transpose(1, 2, 0)
+
+
+def draw_crops(views: Iterator[np.ndarray]) -> Crops:
+    """Draw crops of which at least half is not air; scans without such a place have none."""
+    rng, crops, numbers = np.random.default_rng(1), [], []
+    for number, view in enumerate(views):
+        height, width = view.shape[:2]
+        if min(height, width) < CROP_PX:
+            continue
+        found = 0
+        for _ in range(10 * CROPS_PER_SCAN):
+            top, left = (int(rng.integers(side - CROP_PX + 1)) for side in (height, width))
+            crop = view[top : top + CROP_PX, left : left + CROP_PX]
+            if (crop < WHITE).any(2).mean() >= MIN_INK:
+                crops.append(_compress(crop))
+                numbers.append(number)
+                found += 1
+            if found == CROPS_PER_SCAN:
+                break
+    return Crops(np.array(crops), np.array(numbers))
+
+
+def _compress(crop: np.ndarray) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(crop).save(file, "JPEG", quality=JPEG_QUALITY)
+    return np.asarray(Image.open(file))
+
+
+@torch.inference_mode()
+def features_of(crops: np.ndarray, batch: int = 32) -> np.ndarray:
+    """Return (n, c) means and deviations of all stages of an ImageNet network."""
+    backbone, _, _ = create_backbone("tf_efficientnet_lite0", 3, True)
+    backbone.eval()
+    rows = []
+    for first in range(0, len(crops), batch):
+        pixels = (crops[first : first + batch].astype(np.float32) / 255 - MEAN) / STD
+        stages = backbone(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()))
+        rows.append(torch.cat([f(s) for s in stages for f in (_mean, _deviation)], 1).numpy())
+    return np.concatenate(rows)
+
+
+def _mean(stage: torch.Tensor) -> torch.Tensor:
+    return stage.mean((2, 3))
+
+
+def _deviation(stage: torch.Tensor) -> torch.Tensor:
+    return stage.std((2, 3))
+
+
+def tell_apart(
+    simulated: Crops, simulated_features: np.ndarray, real: Crops, real_features: np.ndarray
+) -> np.ndarray:
+    """Return the cross-validated log-odds that each crop is simulated; simulated crops first."""
+    features = np.concatenate([simulated_features, real_features])
+    truth = np.arange(len(features)) < len(simulated_features)
+    groups = np.concatenate([simulated.scans, real.scans + simulated.scans.max() + 1])
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    scores: np.ndarray = cross_val_predict(
+        classifier, features, truth, groups=groups, cv=GroupKFold(FOLDS), method="decision_function"
+    )
+    return scores
+
+
+def draw_extremes(crops: np.ndarray, scores: np.ndarray, folder: Path) -> None:
+    """Draw the simulated crops that look most real, and those that look least real."""
+    folder.mkdir(parents=True, exist_ok=True)
+    order = np.argsort(scores)
+    for name, chosen in (("most_real", order[:SHOWN]), ("least_real", order[::-1][:SHOWN])):
+        pictures = [(Image.fromarray(crops[k]), f"{scores[k]:.1f}") for k in chosen]
+        contact_sheet(pictures, 5, (200, 200)).save(folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
