@@ -32,16 +32,10 @@ from bagscan.training.detector_experiment import calibrate_detector, packed_scen
 from bagscan.training.detector_targets import CropBatch, Targets, item_loss
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.loop import LoopConfig, learning_rate_at
-from bagscan.training.pixel_batches import (
-    Box,
-    box_around,
-    build_pixel_batch,
-    enlarge,
-    select_window,
-    whole_box,
-)
+from bagscan.training.pixel_batches import build_pixel_batch
 from bagscan.training.prohibited_places import ProhibitedPlaces
 from bagscan.training.seen_maps import load_scene_maps
+from bagscan.training.windows import Box, box_around, enlarge, select_window, whole_box
 
 
 @pytest.fixture(scope="module")

@@ -39,19 +39,26 @@ def overlay(features: np.ndarray, counts: np.ndarray, view: PackedView, pose: Po
     """
     added, added_counts = np.zeros_like(features), np.zeros_like(counts)
     cut(view, False, pose, added, added_counts)
-    changed = added[0] > MIN_ADDED
-    features[3] = np.where(changed, _mix_z(features, added), features[3])
-    features[:2] = np.minimum(features[:2] + added[:2], -np.log(MIN_TRANSMISSION) * SCALES)
-    features[2] = np.where(changed, _compute_ratio(*(features[:2] / SCALES)), features[2])
+    superpose(features, added[:2], added[0] * added[3] ** 3)
     total = counts[:FIRST_DEVICE].astype(np.int32) + added_counts[:FIRST_DEVICE]
     counts[:FIRST_DEVICE] = np.minimum(total, LABEL_PIXELS_PER_CELL)
 
 
-def _mix_z(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the effective Z feature of both: the cubic mean, weighted by low attenuation."""
-    weight = np.maximum(first[0] + second[0], 1e-6)
-    mixed: np.ndarray = np.cbrt((first[0] * first[3] ** 3 + second[0] * second[3] ** 3) / weight)
-    return mixed
+def superpose(features: np.ndarray, added: np.ndarray, added_z3: np.ndarray) -> None:
+    """Add log attenuation to features, in place.
+
+    Args:
+        features: (4, H, W) features.
+        added: (2, H, W) features of low and high log attenuation to add, 0 or more.
+        added_z3: (H, W) cube of the effective Z feature of what is added, times its low feature.
+    """
+    changed = added[0] > MIN_ADDED
+    # Effective Z of both is the cubic mean, weighted by low attenuation.
+    z3 = features[0] * features[3] ** 3 + added_z3
+    mixed = np.cbrt(z3 / np.maximum(features[0] + added[0], 1e-6))
+    features[3] = np.where(changed, mixed, features[3])
+    features[:2] = np.minimum(features[:2] + added, -np.log(MIN_TRANSMISSION) * SCALES)
+    features[2] = np.where(changed, _compute_ratio(*(features[:2] / SCALES)), features[2])
 
 
 @njit(cache=True, nogil=True)

@@ -18,34 +18,23 @@ from torch import Tensor, nn
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene
 from bagscan.detector.depthwise import use_fast_depthwise
-from bagscan.detector.features import CELL_PX
 from bagscan.detector.network import DetectorNetwork, Maps
-from bagscan.detector.sampling import GAIN
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute, move_batch
 from bagscan.training.detector_experiment import load_start
 from bagscan.training.detector_loss import SingleViewLoss
 from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch
-from bagscan.training.pixel_batches import (
-    Box,
-    PixelBatch,
-    Window,
-    box_around,
-    build_pixel_batch,
-    enlarge,
-    select_window,
-    whole_box,
-)
+from bagscan.training.pixel_batches import PixelBatch, build_pixel_batch
 from bagscan.training.resolved import save_resolved
 from bagscan.training.samples import subsample_evenly
 from bagscan.training.two_views import BagsTaskConfig, losses, validate_bags
+from bagscan.training.window_sampler import WindowSampler
+from bagscan.training.windows import select_window, whole_box
 
 log = logging.getLogger(__name__)
 
 MAX_DEVICES_PER_PASS = 16  # limits memory
-# Windows are drawn for this many batches at once, and those of similar size form one batch.
-SIZES = 3
 
 
 @dataclass(frozen=True)
@@ -56,6 +45,9 @@ class WholeBagsConfig(BagsTaskConfig):
         margin: smallest distance between the device and the window's edges, in cells.
         overlay: share of bags to which the contents of another, randomly chosen bag are added as
             clutter.
+        projected: share of bags whose two scans show the anomaly of another scene, once beside the
+            device and once on it, in place of their own anomaly; see
+            :mod:`bagscan.training.projections`.
         noise: largest standard deviation of noise on the features.
         single_view_weight: weight of the single-view losses.
         single_view_verdict_weight: weight of the loss of verdicts within these losses.
@@ -63,6 +55,7 @@ class WholeBagsConfig(BagsTaskConfig):
 
     margin: int = 4
     overlay: float = 0.0
+    projected: float = 0.0
     noise: float = 0.03
     single_view_weight: float = 0.5
     single_view_verdict_weight: float = 0.3
@@ -103,6 +96,7 @@ class WholeBagsTask:
         self.val = subsample_evenly(
             [scene for scene in val if _has_two_views(scene)], config.val_bags
         )
+        self.sampler = WindowSampler(config, self.train, kinds, images)
         self.modules: dict[str, nn.Module] = {"network": network}
         # A batch has few bags and is mostly air. Its statistics do not represent other bags, so
         # normalisation uses the stored ones.
@@ -111,47 +105,8 @@ class WholeBagsTask:
         ]
 
     def batch(self, rng: np.random.Generator) -> PixelBatch:
-        """Draw bags. Each appears twice with the same window: without and with its anomaly."""
-        bags = self.config.bags
-        drawn = [self._draw(rng) for _ in range(SIZES * bags)]
-        drawn.sort(key=lambda item: item[1].area)
-        first = int(rng.integers(SIZES)) * bags
-        similar = drawn[first : first + bags]
-        size = Box(
-            0,
-            max(box.rows for _, box in similar),
-            tuple((0, max(box.columns[v][1] for _, box in similar)) for v in range(VIEWS)),
-        )
-        windows = [self._window(scene, box, size, rng) for scene, box in similar]
-        windows = [
-            replace(window, over=self._window(*self._draw(rng), size, rng))
-            if rng.random() < self.config.overlay
-            else window
-            for window in windows
-        ]
-        pairs = [
-            replace(item, anomalous=anomalous) for item in windows for anomalous in (False, True)
-        ]
-        return build_pixel_batch(pairs, self.kinds, self.images, self.config.noise, rng)
-
-    def _draw(self, rng: np.random.Generator) -> tuple[PackedScene, Box]:
-        """Draw a scene, and the box around one of its devices."""
-        scene = self.train[int(rng.integers(len(self.train)))]
-        view = scene.views[0]
-        is_host = rng.random() < self.config.host
-        device = view.host if is_host else int(rng.integers(len(view.devices)))
-        return scene, box_around(scene, device, self.config.margin * CELL_PX)
-
-    def _window(self, scene: PackedScene, box: Box, size: Box, rng: np.random.Generator) -> Window:
-        flips = rng.random(3) < 0.5
-        one_view = rng.random() < self.config.one_view_share
-        return select_window(
-            scene,
-            enlarge(box, size, scene, rng),
-            (bool(flips[0]), bool(flips[1]), bool(flips[2])),
-            1 + rng.normal(0, GAIN, (VIEWS, 2)),
-            int(rng.integers(VIEWS)) if one_view else None,
-        )
+        """Draw bags, see :meth:`WindowSampler.draw`."""
+        return self.sampler.draw(rng)
 
     def loss(self, batch: PixelBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses, and each loss."""
