@@ -483,6 +483,23 @@ def test_whole_bags_train_all_of_a_detector(whole_bags, together, trained, tmp_p
 
 
 @pytest.mark.slow
+def test_a_batch_of_projected_anomalies_alone_has_a_finite_loss(whole_bags, tmp_path):
+    """No single view has a verdict then."""
+    config = replace(whole_bags.training, projected=1.0, one_view_share=0.0, overlay=0.0)
+    task, _ = replace(whole_bags, training=config).prepare(tmp_path)
+    batch = next(
+        batch
+        for batch in (task.batch(np.random.default_rng(seed)) for seed in range(50))
+        if all((view.device == -1).all() for view in batch.views)
+    )
+    assert batch.bags.hidden.any()
+    loss, terms = task.loss(batch)
+    assert torch.isfinite(loss)
+    assert all(math.isfinite(value) for value in terms.values())
+    loss.backward()
+
+
+@pytest.mark.slow
 def test_whole_bags_are_validated_as_their_maps_were(whole_bags, together, tmp_path):
     of_maps, _ = read_experiment(together[0]).prepare(together[1])
     of_maps.network.load_state_dict(

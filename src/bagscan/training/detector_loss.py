@@ -40,9 +40,12 @@ class SingleViewLoss:
         has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         is_anomalous = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
-        verdict_loss = F.binary_cross_entropy_with_logits(
-            verdict[has_device], is_anomalous[has_device].float()
-        )
+        verdict, is_anomalous = verdict[has_device], is_anomalous[has_device]
+        if len(verdict):
+            verdict_loss = F.binary_cross_entropy_with_logits(verdict, is_anomalous.float())
+            accuracy = ((verdict > 0) == is_anomalous).float().mean()
+        else:
+            verdict_loss, accuracy = maps.anomaly.sum() * 0, torch.tensor(0.5)
         terms = {
             "map": map_loss(maps.anomaly.float(), target.anomaly, target.devices, target.ignored),
             "categories": self._category_loss(maps, target),
@@ -56,7 +59,6 @@ class SingleViewLoss:
             own = slice(first, first + self.prohibited)
             terms["items"] = item_loss(maps.categories[:, own].float(), target.categories[:, own])
         loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
-        accuracy = ((verdict[has_device] > 0) == is_anomalous[has_device]).float().mean()
         return loss, {name: float(term.detach()) for name, term in terms.items()} | {
             "right": float(accuracy)
         }
