@@ -21,7 +21,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	  || $(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	touch $@
 
-# All that screens and serves, without torch.
+# Screening and the service, without torch.
 light: $(LIGHT)/.ready
 
 $(LIGHT)/.ready: pyproject.toml constraints.txt
@@ -79,6 +79,7 @@ lock: setup
 	$(PIN) --all-extras --upgrade >>constraints.new
 	mv constraints.new constraints.txt
 	rm -rf locks && mkdir locks
+	$(PIN) -c constraints.txt >locks/core.txt
 	for extra in $(EXTRAS); do $(PIN) --extra $$extra -c constraints.txt >locks/$$extra.txt || exit 1; done
 
 format: setup

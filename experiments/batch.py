@@ -24,7 +24,7 @@ from bagscan.model_folder import SHIPPED, shipped_models
 from experiments.engine import Run, keep
 
 SIZES = (1_000, 10_000, 100_000)
-JUDGED = (100, 1_000)
+SCREENED = (100, 1_000)
 MILLION = 1_000_000
 # Number of bags, CPU seconds per bag: a much smaller model, and the bundled colour model.
 RAY = ((10_000, 0.02), (1_000, 0.085))
@@ -204,7 +204,7 @@ def all_memory(scans: Path, bags: int) -> dict[str, dict[str, float]]:
         f"{size:,} bags screened by the colour model": memory(
             size, str(scans.parent / "colour"), "--screened"
         )
-        for size in JUDGED
+        for size in SCREENED
     }
 
 

@@ -22,7 +22,7 @@ from bagscan.detector.exported import FLAGGED, UsableDetector
 from bagscan.detector.features import CELL_PX
 from bagscan.formats import read_scan
 from bagscan.formats.truth import decode_mask
-from bagscan.imaging.contact_sheet import contact_sheet
+from bagscan.imaging.contact_sheet import draw_contact_sheet
 from bagscan.reporting.pictures import displayable
 from bagscan.runtime.load import load_model
 from bagscan.simulate.summary import read_scans
@@ -53,7 +53,7 @@ def main() -> None:
             sheets[kind].append(picture)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name, pictures in sheets.items():
-        contact_sheet(pictures, COLUMNS, CELL).save(arguments.out / f"{name}.png")
+        draw_contact_sheet(pictures, COLUMNS, CELL).save(arguments.out / f"{name}.png")
         print(arguments.out / f"{name}.png", len(pictures))
 
 

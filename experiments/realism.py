@@ -1,13 +1,13 @@
-"""Measure how well a classifier tells crops of simulated scans from crops of real ones.
+"""Measure how well a classifier distinguishes crops of simulated and of real scans.
 
     python -m experiments.realism SET [SET ...] [--scans 200] [--keep NAME] [--pictures FOLDER]
 
 The classifier is a logistic regression on pooled features of a frozen ImageNet network
 (EfficientNet-Lite0), cross-validated by scan. AUROC 0.5 means that simulated crops look real, 1
 that they never do. Simulated scans are drawn on random displays, as in training; all crops are
-stored as JPEG of the same quality. Blurring alone lowers the figure, so a change of the simulator
-counts only if a detector trained with it also ranks real objects better
-(:mod:`experiments.real_scans`).
+stored as JPEG of the same quality. A change of the simulator counts only if a detector that was
+trained with it also ranks real objects better (:mod:`experiments.real_scans`). The real scans are
+in ``BAGSCAN_DATA``; the network is in the extra ``imagenet``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bagscan.detector.features import COLOUR_SCALE, recolour
 from bagscan.detector.sampling import whole_view
 from bagscan.evaluation.metrics import auroc
 from bagscan.formats import read_view
-from bagscan.imaging.contact_sheet import contact_sheet
+from bagscan.imaging.contact_sheet import draw_contact_sheet
 from bagscan.imaging.display import draw_display
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
@@ -41,7 +41,7 @@ from experiments.real_scans import real_scans
 
 CROP_PX, CROPS_PER_SCAN, MIN_INK, JPEG_QUALITY, FOLDS = 192, 3, 0.5, 80, 5
 WHITE = 235  # a pixel with all colours above shows air
-# Of the colours of ImageNet.
+# Mean and deviation of ImageNet's colours.
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 SHOWN = 20  # crops in a picture
@@ -73,7 +73,7 @@ def main() -> None:
     simulated_features = features_of(simulated.pixels)
     for name, records in real_scans(arguments.scans).items():
         real = draw_crops(real_views([record.path for record in records]))
-        scores = tell_apart(simulated, simulated_features, real, features_of(real.pixels))
+        scores = classify(simulated, simulated_features, real, features_of(real.pixels))
         truth = np.arange(len(scores)) < len(simulated.scans)
         result = {"auroc": auroc(truth, scores), "simulated": truth.sum(), "real": (~truth).sum()}
         print(name, {key: round(float(value), 3) for key, value in result.items()})
@@ -152,7 +152,7 @@ def _deviation(stage: torch.Tensor) -> torch.Tensor:
     return stage.std((2, 3))
 
 
-def tell_apart(
+def classify(
     simulated: Crops, simulated_features: np.ndarray, real: Crops, real_features: np.ndarray
 ) -> np.ndarray:
     """Return the cross-validated log-odds that each crop is simulated; simulated crops first."""
@@ -172,7 +172,7 @@ def draw_extremes(crops: np.ndarray, scores: np.ndarray, folder: Path) -> None:
     order = np.argsort(scores)
     for name, chosen in (("most_real", order[:SHOWN]), ("least_real", order[::-1][:SHOWN])):
         pictures = [(Image.fromarray(crops[k]), f"{scores[k]:.1f}") for k in chosen]
-        contact_sheet(pictures, 5, (200, 200)).save(folder / f"{name}.png")
+        draw_contact_sheet(pictures, 5, (200, 200)).save(folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_a_sheet_of_one_device_says_what_can_be_hidden_in_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "result"),
     [
         (("simulate", "--preset", "smok"), "did you mean 'smoke'"),
         (("simulate", "--count", "0"), "count must be 1 or more"),
@@ -108,8 +108,8 @@ def test_a_sheet_of_one_device_says_what_can_be_hidden_in_it(tmp_path):
         (("export-compass", "."), "bagscan simulate"),
     ],
 )
-def test_wrong_lines_get_one_line_back(line, told, tmp_path):
+def test_wrong_lines_get_one_line_back(line, result, tmp_path):
     found = run_main(*line, "--out", tmp_path / "out")
     assert found.returncode == 2
-    assert told in found.stderr
+    assert result in found.stderr
     assert "Traceback" not in found.stderr

@@ -120,9 +120,9 @@ def test_commands_of_image_compose_and_unit_are_understood(stages):
         COMPOSE["services"]["bagscan"]["command"],
         shlex.split(unit.partition("=")[2])[1:],
     ):
-        told = served(arguments).params
-        assert str(told["port"] or PORT) == port
-        assert "secure_cookie=true" in told["settings"]
+        result = served(arguments).params
+        assert str(result["port"] or PORT) == port
+        assert "secure_cookie=true" in result["settings"]
 
 
 def test_the_proxy_reaches_the_service():

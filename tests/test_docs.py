@@ -70,11 +70,11 @@ def test_every_setting_is_in_the_reference_with_its_default(config):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.__module__}.{c.__name__}")
 def test_every_setting_is_explained_in_its_docstring(config):
-    told = " ".join(parent.__doc__ or "" for parent in config.__mro__)
+    result = " ".join(parent.__doc__ or "" for parent in config.__mro__)
     unexplained = [
         field.name
         for field in dataclasses.fields(config)
-        if not re.search(rf"\b{field.name}\b", told)
+        if not re.search(rf"\b{field.name}\b", result)
     ]
     assert not unexplained
 

@@ -182,10 +182,10 @@ def package(tmp_path):
         "tube": DEVICE,
     }.items():
         (folder / f"{name}.py").write_text(text)
-    told = tmp_path / "site" / "toy-0.1.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0.1\n")
-    (told / "entry_points.txt").write_text(ENTRIES)
+    result = tmp_path / "site" / "toy-0.1.dist-info"
+    result.mkdir()
+    (result / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0.1\n")
+    (result / "entry_points.txt").write_text(ENTRIES)
     scans, rng = tmp_path / "data" / "toys", np.random.default_rng(0)
     scans.mkdir(parents=True)
     for k in range(12):

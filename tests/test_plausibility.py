@@ -202,12 +202,12 @@ def test_every_quantity_has_limits(simulated_root):
 
 @pytest.mark.parametrize("kind", ["raw", "colour"])
 def test_sound_scans_pass(simulated_root, kind):
-    told = [
+    result = [
         reason
         for path in sorted((simulated_root / kind).iterdir())
         for reason in unfit(read_scan(path).views[0])
     ]
-    assert told == []
+    assert result == []
 
 
 def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
@@ -215,13 +215,13 @@ def test_scores_do_not_depend_on_the_number_of_threads(simulated_root):
     screener = Screener.load(SHIPPED / "raw", 0.9)
     scan = read_scan(simulated_root / "raw" / "00001a_below.tif")
     before = torch.get_num_threads()
-    told = []
+    result = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        told.append(screener.screen(scan).scores["0"])
+        result.append(screener.screen(scan).scores["0"])
         assert torch.get_num_threads() == threads  # unchanged
     torch.set_num_threads(before)
-    assert np.array_equal(*told)
+    assert np.array_equal(*result)
 
 
 @pytest.mark.parametrize(

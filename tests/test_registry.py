@@ -193,16 +193,16 @@ class NeverTheSame(OfAnotherSize):
 
 
 @pytest.mark.parametrize(
-    ("broken", "told"),
+    ("broken", "result"),
     [
         (OfNoContract, "bagscan.contracts.Regioner"),
         (OfAnotherSize, "regions have shape"),
         (NeverTheSame, "two different ways"),
     ],
 )
-def test_a_broken_regioner_is_told_what_is_wrong(broken, told):
+def test_a_broken_regioner_is_told_what_is_wrong(broken, result):
     module = SimpleNamespace(__name__="broken", tiny=Nothing, build=lambda config: broken())
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=result):
         testing.check_regioner(module)
 
 

@@ -202,21 +202,21 @@ def test_a_save_that_fails_leaves_the_model_that_was_there(tiny_model, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "answer"),
     [
         ({"about": None}, "a mapping"),
         ({"about": ...}, "lacks about"),
         ({"operating_point": ...}, "lacks operating_point"),
     ],
 )
-def test_a_description_that_lacks_something_is_told(tiny_model, tmp_path, change, told):
+def test_a_description_that_lacks_something_is_told(tiny_model, tmp_path, change, answer):
     Model.load(tiny_model).save(tmp_path / "m")
     description = json.loads((tmp_path / "m" / "model.json").read_text()) | change
     (tmp_path / "m" / "model.json").write_text(
         json.dumps({key: value for key, value in description.items() if value is not ...})
     )
     write_files(tmp_path / "m", {})
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=answer):
         Model.load(tmp_path / "m")
 
 
@@ -300,20 +300,20 @@ def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
 def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     screen_folder(scans, [tiny_model], whole)
-    judge, judged = folder._screen_bag, []
+    screen_bag, seen_scans = folder._screen_bag, []
 
     def killed_after_two(screeners, *rest):
-        if len(judged) == 2:
+        if len(seen_scans) == 2:
             raise KeyboardInterrupt
-        judged.append(rest[0])
-        judge(screeners, *rest)
+        seen_scans.append(rest[0])
+        screen_bag(screeners, *rest)
 
     monkeypatch.setattr(folder, "_screen_bag", killed_after_two)
     with pytest.raises(KeyboardInterrupt):
         screen_folder(scans, [tiny_model], broken)
-    monkeypatch.setattr(folder, "_screen_bag", lambda *a: (judged.append(a[1]), judge(*a)))
+    monkeypatch.setattr(folder, "_screen_bag", lambda *a: (seen_scans.append(a[1]), screen_bag(*a)))
     screen_folder(scans, [tiny_model], broken)
-    assert judged == [{"0": scan} for scan in scans]  # none twice, none left out
+    assert seen_scans == [{"0": scan} for scan in scans]  # none twice, none left out
     rows = [json.loads((out / "findings.json").read_text()) for out in (whole, broken)]
     for row in rows[0] + rows[1]:
         row.pop("timings")
@@ -415,7 +415,7 @@ def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scan
     (tmp_path / "scans" / "7_side.png").unlink()
     assert codes([tmp_path / "scans"]) == ({"missing_view": 2}, 2), "called as one of two"
     assert codes([tmp_path / "scans"], "below", "side") == ({"missing_view": 2}, 2)
-    told = run(
+    answer = run(
         app,
         [
             "screen",
@@ -429,7 +429,7 @@ def test_a_bag_whose_scanner_makes_two_views_is_review_with_one(tiny_model, scan
             "below,side",
         ],
     )
-    assert told.exit_code == 4
+    assert answer.exit_code == 4
 
 
 def test_two_screenings_into_one_folder_do_not_mix(tiny_model, scans, tmp_path):
@@ -445,10 +445,10 @@ def test_two_screenings_into_one_folder_do_not_mix(tiny_model, scans, tmp_path):
 
 def test_alarms_come_first_in_the_report(tiny_model, scans, tmp_path, monkeypatch):
     order = iter([Decision.CLEAR, Decision.ALARM])
-    judge = folder.screen_files
+    screen_bag = folder.screen_files
 
     def decided(*arguments):
-        found = judge(*arguments)
+        found = screen_bag(*arguments)
         found.row["decision"] = next(order).value
         return found
 
@@ -498,14 +498,14 @@ def test_fail_on_alarm(tiny_model, scans, tmp_path):
 def test_help_answers_at_once():
     spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # noqa: E731 — CPU seconds: a busy machine takes longer
     before = spent()
-    told = subprocess.run(
+    answer = subprocess.run(
         [str(Path(sys.executable).with_name("bagscan")), "--help"],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert "screen" in told.stdout
+    assert "screen" in answer.stdout
     assert spent() - before < 3  # half a second
 
 
@@ -613,7 +613,7 @@ def _source(config):
 
 
 def test_a_simulated_set_is_told_by_its_devices_not_by_scanners(tiny_config, simulated_root):
-    told = run(
+    answer = run(
         app,
         [
             "data",
@@ -623,8 +623,8 @@ def test_a_simulated_set_is_told_by_its_devices_not_by_scanners(tiny_config, sim
             f"data.sources=[{{format: simulated, root: {simulated_root}}}]",
         ],
     ).stdout
-    assert re.search(r"devices: phone \d+", told)
-    assert "scanners" not in told
+    assert re.search(r"devices: phone \d+", answer)
+    assert "scanners" not in answer
 
 
 def test_data_check_and_doctor(tiny_config):
@@ -656,9 +656,9 @@ def test_data_check_and_doctor(tiny_config):
         ],
     )
     assert lacking.exit_code == 2
-    told = json.loads(lacking.stdout)
-    assert [one["scans"] for one in told["datasets"]] == [24]
-    assert "nowhere: no simulated dataset" in told["lacking"][0]
+    answer = json.loads(lacking.stdout)
+    assert [one["scans"] for one in answer["datasets"]] == [24]
+    assert "nowhere: no simulated dataset" in answer["lacking"][0]
     assert json.loads(run(app, ["doctor", "--json"]).stdout)["parts"]["regions"] == [
         "whole_image",
         "grid",
@@ -701,16 +701,16 @@ def test_wrong_settings_name_the_nearest(tiny_config, setting, message, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "answer"),
     [
         (b"\x89PNG\r\n\x1a\n\xff\xfe", "cannot be read"),
         (b"kind: [1]", "kind"),
         (b"- a", "expected a mapping"),
     ],
 )
-def test_a_file_that_is_no_configuration_is_told(tmp_path, content, told):
+def test_a_file_that_is_no_configuration_is_told(tmp_path, content, answer):
     (tmp_path / "bad.yaml").write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"bad.yaml: {told}"):
+    with pytest.raises(ConfigError, match=rf"bad.yaml: {answer}"):
         read_experiment(tmp_path / "bad.yaml")
 
 
@@ -769,11 +769,11 @@ def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_p
     assert run.exit_code == 0, run.output
     # Twelve bags of two views, in the images of every model.
     assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 12 * len(ids)
-    judged_by = {
+    screened_by = {
         (Path(row["path"]).parent.name, row["model_id"])
         for row in json.loads((tmp_path / "findings.json").read_text())
     }
-    assert judged_by == set(ids.items())
+    assert screened_by == set(ids.items())
     assert all(model_id in (tmp_path / "report.html").read_text() for model_id in ids.values())
 
 
@@ -837,6 +837,6 @@ def test_calibrated_scores_are_kept_with_the_model_and_change_no_order(tiny_mode
     model.save(tmp_path / "model")
     again = Model.load(tmp_path / "model")
     assert again.calibration == (0.5, -1.0)
-    told = again.score(embeddings)
-    assert np.array_equal(np.argsort(raw), np.argsort(told))
-    assert told == pytest.approx(1 / (1 + np.exp(1) * np.sqrt((1 - raw) / raw)), abs=1e-5)
+    answer = again.score(embeddings)
+    assert np.array_equal(np.argsort(raw), np.argsort(answer))
+    assert answer == pytest.approx(1 / (1 + np.exp(1) * np.sqrt((1 - raw) / raw)), abs=1e-5)

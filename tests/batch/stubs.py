@@ -8,7 +8,7 @@ from pathlib import Path
 from bagscan.workers.protocol import receive, send
 
 
-def judge_by_name(pipe):
+def screen_by_name(pipe):
     while True:
         try:
             task = receive(pipe)
@@ -45,7 +45,7 @@ def _answer(task):
             "findings": [],
         }
         return {"ok": True, "row": row, "top_score": None}
-    with (path.parent.parent / "judged").open("a") as file:  # one line per scored bag
+    with (path.parent.parent / "screened_bags").open("a") as file:  # one line per scored bag
         file.write(path.name + "\n")
     time.sleep(0.01 if "slow" in path.name else 0)
     score = int(hashlib.sha256(path.name.encode()).hexdigest()[:4], 16) / 65536
@@ -88,4 +88,4 @@ def dies_while_it_loads(pipe):
         file.write("started\n")
     if len(Path(os.environ["STUB_STARTS"]).read_text().splitlines()) == 2:
         os._exit(9)
-    judge_by_name(pipe)
+    screen_by_name(pipe)

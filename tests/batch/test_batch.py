@@ -27,7 +27,7 @@ from bagscan.formats import find_scans
 from bagscan.model_folder import shipped_models, verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.workers.tasks import answer_or_error
-from tests.batch.stubs import dies_while_it_loads, judge_by_name
+from tests.batch.stubs import dies_while_it_loads, screen_by_name
 
 
 def archive(folder, count, name=lambda n: f"{n:05d}.tif"):
@@ -38,7 +38,7 @@ def archive(folder, count, name=lambda n: f"{n:05d}.tif"):
     return folder / "scans"
 
 
-def run(source, out, target=judge_by_name, **settings):
+def run(source, out, target=screen_by_name, **settings):
     config = BatchConfig(**{"part_size": 20, "timeout_s": 5.0, **settings})
     prepare([source], shipped_models(), out, config)
     return screen_archive(out, config, Pool(shipped_models(), config, target))
@@ -57,12 +57,12 @@ def bytes_of(out):
 
 def test_every_bag_has_one_row_in_order(tmp_path):
     source = archive(tmp_path, 50)
-    told = run(source, tmp_path / "out")
+    result = run(source, tmp_path / "out")
     found = rows(tmp_path / "out")
     assert [row["number"] for row in found] == list(range(50))
     assert [row["bag"] for row in found] == [f"{n:05d}" for n in range(50)]
-    assert told["ALARM"] + told["CLEAR"] == told["bags"] == 50
-    assert told["runtime"].startswith("onnxruntime ")
+    assert result["ALARM"] + result["CLEAR"] == result["bags"] == 50
+    assert result["runtime"].startswith("onnxruntime ")
     assert len(bytes_of(tmp_path / "out")) == 3
     assert found[0]["findings"] == [] or found[0]["findings"][0]["box_xyxy"] == [1, 2, 3, 4]
 
@@ -85,7 +85,7 @@ def test_a_second_run_says_what_is_judged_already(tmp_path, said):
     (tmp_path / "out" / "part-00001.parquet").unlink()
     run(source, tmp_path / "out")
     assert "30 of 50 bags are screened already" in said
-    assert len((tmp_path / "judged").read_text().split()) == 70
+    assert len((tmp_path / "screened_bags").read_text().split()) == 70
 
 
 @pytest.mark.parametrize("workers", [2, 3])
@@ -102,14 +102,14 @@ def test_a_fifth_corrupt_and_some_that_hang_are_survived_with_exact_counts(tmp_p
         return f"{n:03d}_{kind}.tif"
 
     source = archive(tmp_path, 60, name)
-    told = run(source, tmp_path / "out", workers=3, timeout_s=0.5)
+    result = run(source, tmp_path / "out", workers=3, timeout_s=0.5)
     found = rows(tmp_path / "out")
-    assert told["errors"] == 12 + 3 + 1
-    assert told["ALARM"] + told["CLEAR"] == 60 - 16
+    assert result["errors"] == 12 + 3 + 1
+    assert result["ALARM"] + result["CLEAR"] == 60 - 16
     assert all(row["decision"] == "REVIEW" for row in found if row["error"])
     assert {row["bag"].split("_")[1] for row in found if row["error"]} == {"corrupt", "hang", "die"}
     assert "no answer within" in next(row["error"] for row in found if "hang" in row["bag"])
-    assert sorted((tmp_path / "judged").read_text().split()) == [
+    assert sorted((tmp_path / "screened_bags").read_text().split()) == [
         name(n) for n in range(60) if "sound" in name(n)
     ]
     assert sum(line.startswith("REVIEW: ") for line in said) == 10
@@ -121,7 +121,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from tests.batch.test_batch import run
-from tests.batch.stubs import dies_while_it_loads, judge_by_name
+from tests.batch.stubs import dies_while_it_loads, screen_by_name
 if __name__ == "__main__":
     run(Path(sys.argv[1]), Path(sys.argv[2]), workers=2)
 """
@@ -131,11 +131,11 @@ if __name__ == "__main__":
 def test_kill_9_loses_nothing_and_judges_nothing_twice(tmp_path):
     source = archive(tmp_path, 200, lambda n: f"{n:05d}_slow.tif")
     run(source, tmp_path / "whole")
-    (tmp_path / "judged").unlink()
+    (tmp_path / "screened_bags").unlink()
     (tmp_path / "script.py").write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     kills = 0
-    log = tmp_path / "judged"
+    log = tmp_path / "screened_bags"
     for n in range(40):
         before = log.stat().st_size if log.exists() else 0
         started = subprocess.Popen(
@@ -156,11 +156,11 @@ def test_kill_9_loses_nothing_and_judges_nothing_twice(tmp_path):
         kills += 1
     assert kills >= 1
     assert bytes_of(tmp_path / "killed") == bytes_of(tmp_path / "whole")
-    judged = (tmp_path / "judged").read_text().split()
-    assert set(judged) == {f"{n:05d}_slow.tif" for n in range(200)}
+    seen_scans = (tmp_path / "screened_bags").read_text().split()
+    assert set(seen_scans) == {f"{n:05d}_slow.tif" for n in range(200)}
     # A bag that was scored but not yet written at a kill is scored again, and written once.
     # That is a bag or two per worker, and more if the machine is busy and answers wait.
-    assert len(judged) <= 200 + 10 * kills
+    assert len(seen_scans) <= 200 + 10 * kills
 
 
 def test_a_torn_line_of_the_ledger_counts_for_nothing(tmp_path):
@@ -193,7 +193,7 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
-    pool = Pool(shipped_models(), config, judge_by_name)
+    pool = Pool(shipped_models(), config, screen_by_name)
     bags = next(iter(read_index(tmp_path / "out" / "_index.arrow", 100)))
     with monkeypatch.context() as patch:
         patch.setattr(batch_run, "write_part", killed)
@@ -204,7 +204,7 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
     class ChangesMeanwhile:
         def screen(self, todo):
             for answer in pool.screen(todo):
-                (source / "00007.tif").write_bytes(b"and more, while it is judged")
+                (source / "00007.tif").write_bytes(b"and more, while it is screened")
                 yield answer
 
     with monkeypatch.context() as patch:
@@ -212,9 +212,9 @@ def test_a_file_that_changed_since_is_judged_again(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             batch_run.screen_part(tmp_path / "out", 0, bags, config, ChangesMeanwhile())
     batch_run.screen_part(tmp_path / "out", 0, bags, config, pool)
-    judged = (tmp_path / "judged").read_text().split()
-    assert len(judged) == 32
-    assert judged[-2:] == ["00007.tif", "00007.tif"]
+    seen_scans = (tmp_path / "screened_bags").read_text().split()
+    assert len(seen_scans) == 32
+    assert seen_scans[-2:] == ["00007.tif", "00007.tif"]
     assert len(rows(tmp_path / "out")) == 30
     pool.stop()
 
@@ -301,13 +301,13 @@ def test_a_whole_simulated_set_in_an_archive_is_refused(simulated_root, tmp_path
 def test_others_read_the_parts_as_one_table(tmp_path):
     duckdb = pytest.importorskip("duckdb")
     source = archive(tmp_path, 50)
-    told = run(source, tmp_path / "out")
+    result = run(source, tmp_path / "out")
     counted = dict(
         duckdb.sql(
             f"SELECT decision, count(*) FROM '{tmp_path}/out/part-*.parquet' GROUP BY decision"
         ).fetchall()
     )
-    assert counted == {name: told[name] for name in ("ALARM", "CLEAR") if told[name]}
+    assert counted == {name: result[name] for name in ("ALARM", "CLEAR") if result[name]}
 
 
 def test_the_whole_folder_is_read_as_one_table(tmp_path):
@@ -419,8 +419,8 @@ def test_any_file_of_a_set_that_changes_is_noticed(tmp_path):
 def test_a_name_that_is_no_text_is_one_row_and_ends_nothing(tmp_path):
     source = archive(tmp_path, 1)
     (source / os.fsdecode(b"bad\xff.tif")).write_bytes(b"x")
-    told = run(source, tmp_path / "out")
-    assert told["bags"] == 2
+    result = run(source, tmp_path / "out")
+    assert result["bags"] == 2
     assert rows(tmp_path / "out")[1]["path"].endswith(r"bad\xff.tif")
 
 
@@ -476,7 +476,7 @@ def test_what_is_wrong_around_a_scan_is_never_its_result(tmp_path):
     (tmp_path / "outage").unlink()
     assert run(source, tmp_path / "out")["bags"] == 25
     assert {row["decision"] for row in rows(tmp_path / "out")} <= {"ALARM", "CLEAR"}
-    assert (tmp_path / "judged").read_text().split().count(
+    assert (tmp_path / "screened_bags").read_text().split().count(
         "003_sound.tif"
     ) == 1  # earlier results are kept
 
@@ -487,8 +487,8 @@ def test_a_model_that_was_replaced_judges_nothing_more(tmp_path, simulated_root)
     models = [str(folder) for folder in shipped_models()]
     ids = [verified_id(folder) for folder in models]
     assert answer_or_error(score_bag, models, views, (), ids)["ok"]
-    told = answer_or_error(score_bag, models, views, (), [*ids[:-1], "another"])
-    assert (told["ok"], told["surroundings"]) == (False, True)
+    result = answer_or_error(score_bag, models, views, (), [*ids[:-1], "another"])
+    assert (result["ok"], result["surroundings"]) == (False, True)
 
 
 def test_any_error_of_a_task_is_an_answer():
@@ -503,8 +503,12 @@ def test_any_error_of_a_task_is_an_answer():
         OSError(5, "Input/output error"),
         RecursionError(),
     ):
-        told = answer_or_error(fails, error)
-        assert (told["ok"], told["surroundings"], told["code"]) == (False, False, "model_failed")
+        result = answer_or_error(fails, error)
+        assert (result["ok"], result["surroundings"], result["code"]) == (
+            False,
+            False,
+            "model_failed",
+        )
     assert answer_or_error(fails, ReadError("torn"))["code"] == "unreadable"
 
 

@@ -92,8 +92,8 @@ def test_the_same_findings_as_from_local_files(archive, tmp_path):
     assert there["bags"] == here["bags"] == 7
     assert there["errors"] == here["errors"] == 1
     local, remote = rows(tmp_path / "here"), rows(tmp_path / "there")
-    told = json.dumps(local).replace(str(archive), "s3://scans/archive")
-    assert json.loads(told) == json.loads(json.dumps(remote))
+    result = json.dumps(local).replace(str(archive), "s3://scans/archive")
+    assert json.loads(result) == json.loads(json.dumps(remote))
     assert remote[0]["path"].startswith("s3://scans/archive/a/000")
     assert next(row for row in remote if row["error"])["bag"] == "torn.tif".removesuffix(".tif")
 
@@ -159,8 +159,8 @@ def test_an_object_that_is_gone_is_an_error_row(store, archive, tmp_path):
     config = BatchConfig(part_size=3)
     prepare(["s3://scans/going"], shipped_models(), tmp_path / "out", config)
     store.rm("scans/going/one.tif")
-    told = screen_archive(tmp_path / "out", config, Pool(shipped_models(), config))
-    assert told["errors"] == 1
+    result = screen_archive(tmp_path / "out", config, Pool(shipped_models(), config))
+    assert result["errors"] == 1
     found = rows(tmp_path / "out")
     assert found[0]["decision"] == "REVIEW"
     assert "s3://scans/going/one.tif: no such object" in found[0]["error"]
@@ -194,10 +194,10 @@ def test_urls_and_names():
         "reasons": ["/tmp/x/one.tif: torn"],
         "scores": (1.0,),
     }
-    told = rename_keys(row, {"/tmp/x/": "s3://b/c/"})
-    assert told["views"]["0"] == {"path": "s3://b/c/one.tif", "height": 3}
-    assert told["reasons"] == ["s3://b/c/one.tif: torn"]
-    assert np.isclose(told["scores"][0], 1.0)
+    result = rename_keys(row, {"/tmp/x/": "s3://b/c/"})
+    assert result["views"]["0"] == {"path": "s3://b/c/one.tif", "height": 3}
+    assert result["reasons"] == ["s3://b/c/one.tif: torn"]
+    assert np.isclose(result["scores"][0], 1.0)
 
 
 def test_what_a_store_does_not_list_is_not_missed(monkeypatch):
@@ -283,12 +283,12 @@ def test_every_key_is_listed_and_fetched_however_it_is_written(bucket, tmp_path)
 
 @pytest.mark.slow
 def test_a_key_with_an_empty_part_is_judged_like_any_other(store, bucket, archive, tmp_path):
-    url = bucket("judged", [])
+    url = bucket("screened", [])
     content = (archive / "a" / "000_below.tif").read_bytes()
     for key in ("a//000.tif", "/000.tif", "a/000.tif"):
-        store.pipe_file(f"judged/{key}", content)
-    told = screened(url, tmp_path / "out")
-    assert (told["bags"], told["errors"]) == (3, 0)
+        store.pipe_file(f"screened/{key}", content)
+    result = screened(url, tmp_path / "out")
+    assert (result["bags"], result["errors"]) == (3, 0)
     found = rows(tmp_path / "out")
     assert {row["path"] for row in found} == {
         f"{url}//000.tif",

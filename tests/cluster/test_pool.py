@@ -14,7 +14,7 @@ from tests.batch.test_batch import archive, bytes_of, rows, run
 pytestmark = pytest.mark.weekly
 
 
-def judge_by_name(models, views, expected, ids):
+def screen_by_name(models, views, expected, ids):
     """The stand-in process of tests/batch/stubs.py as a function; every bag takes a while."""
     from tests.batch.stubs import _answer
 
@@ -48,7 +48,7 @@ def on_cluster(source, out, **settings):
 
     config = BatchConfig(**{"part_size": 20, "workers": 2, "timeout_s": 5.0, **settings})
     prepare([source], shipped_models(), out, config)
-    return screen_archive(out, config, RayPool(shipped_models(), config, screen_bag=judge_by_name))
+    return screen_archive(out, config, RayPool(shipped_models(), config, screen_bag=screen_by_name))
 
 
 def test_a_cluster_writes_the_same_bytes_with_a_node_killed_in_mid_run(cluster, tmp_path):
@@ -65,9 +65,9 @@ def test_a_cluster_writes_the_same_bytes_with_a_node_killed_in_mid_run(cluster, 
 
     thread = threading.Thread(target=kill)
     thread.start()
-    told = on_cluster(source, tmp_path / "many")
+    result = on_cluster(source, tmp_path / "many")
     thread.join()
-    assert told["errors"] == 0
+    assert result["errors"] == 0
     assert bytes_of(tmp_path / "many") == bytes_of(tmp_path / "one")
     assert len(rows(tmp_path / "many")) == 300
 
@@ -78,48 +78,48 @@ def test_corrupt_and_hanging_bags_are_rows(cluster, tmp_path):
         40,
         lambda n: f"{n:03d}_{'corrupt' if n % 5 == 0 else 'hang' if n == 7 else 'sound'}.tif",
     )
-    told = on_cluster(source, tmp_path / "out", timeout_s=2.0)
-    assert told["errors"] == 8 + 1
-    assert told["ALARM"] + told["CLEAR"] == 31
+    result = on_cluster(source, tmp_path / "out", timeout_s=2.0)
+    assert result["errors"] == 8 + 1
+    assert result["ALARM"] + result["CLEAR"] == 31
 
 
-def judge_or_break(models, views, expected, ids):
+def screen_or_raise(models, views, expected, ids):
     """Some bags raise an unexpected error in the worker."""
     if "broken" in views[0]["path"]:
         raise KeyError("unexpected_error")
-    return judge_by_name(models, views, expected, ids)
+    return screen_by_name(models, views, expected, ids)
 
 
 def test_a_bag_that_breaks_what_judges_it_is_one_row(cluster, tmp_path):
     source = archive(tmp_path, 12, lambda n: f"{n:03d}_{'broken' if n == 5 else 'sound'}.tif")
-    told = judged(tmp_path / "out", source, judge_or_break, workers=2)
-    assert told["errors"] == 1
+    result = screened(tmp_path / "out", source, screen_or_raise, workers=2)
+    assert result["errors"] == 1
     assert "unexpected_error" in next(
         row["error"] for row in rows(tmp_path / "out") if row["error"]
     )
 
 
-def judge_or_die(models, views, expected, ids):
+def screen_or_exit(models, views, expected, ids):
     """Some bags end the process, others are slow."""
     if "die" in views[0]["path"]:
         os._exit(9)
     if "slow" in views[0]["path"]:
         time.sleep(1.5)
-    return judge_by_name(models, views, expected, ids)
+    return screen_by_name(models, views, expected, ids)
 
 
-def judged(folder, source, judge, **settings):
+def screened(folder, source, screen_bag, **settings):
     from bagscan.cluster.pool import RayPool
 
     config = BatchConfig(part_size=20, **settings)
     prepare([source], shipped_models(), folder, config)
-    return screen_archive(folder, config, RayPool(shipped_models(), config, screen_bag=judge))
+    return screen_archive(folder, config, RayPool(shipped_models(), config, screen_bag=screen_bag))
 
 
 def test_a_bag_that_ends_its_process_is_one_row_and_the_bag_behind_it_none(cluster, tmp_path):
     source = archive(tmp_path, 12, lambda n: f"{n:03d}_{'die' if n == 3 else 'sound'}.tif")
-    told = judged(tmp_path / "out", source, judge_or_die, workers=2)
-    assert (told["errors"], told["bags"]) == (1, 12)
+    result = screened(tmp_path / "out", source, screen_or_exit, workers=2)
+    assert (result["errors"], result["bags"]) == (1, 12)
     found = rows(tmp_path / "out")
     assert sorted(row["number"] for row in found) == list(range(12))
     assert [row["number"] for row in found if row["error"]] == [3]
@@ -128,7 +128,9 @@ def test_a_bag_that_ends_its_process_is_one_row_and_the_bag_behind_it_none(clust
 
 def test_a_bag_that_waits_behind_a_slow_one_has_its_own_full_time(cluster, tmp_path):
     source = archive(tmp_path, 4, lambda n: f"{n:03d}_slow.tif")
-    assert judged(tmp_path / "out", source, judge_or_die, workers=1, timeout_s=2.5)["errors"] == 0
+    assert (
+        screened(tmp_path / "out", source, screen_or_exit, workers=1, timeout_s=2.5)["errors"] == 0
+    )
 
 
 def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_write_the_same_bytes(
@@ -146,9 +148,9 @@ def test_real_models_judge_on_the_cluster_by_the_runtime_that_is_asked_for_and_w
     config = BatchConfig(workers=2, part_size=3)
     for name, pool in (("one", Pool), ("many", RayPool)):
         prepare(["scans"], shipped_models(), tmp_path / name, config)
-        told = screen_archive(tmp_path / name, config, pool(shipped_models(), config))
-        assert (told["bags"], told["errors"]) == (5, 1)
-        assert told["runtime"].startswith("openvino")
+        result = screen_archive(tmp_path / name, config, pool(shipped_models(), config))
+        assert (result["bags"], result["errors"]) == (5, 1)
+        assert result["runtime"].startswith("openvino")
     assert max(row["n_regions"] or 0 for row in rows(tmp_path / "many")) > 20
     assert bytes_of(tmp_path / "many") == bytes_of(tmp_path / "one")
 

@@ -12,16 +12,16 @@ from bagscan.core import extras
 
 
 class Installed:
-    def __init__(self, told):
-        self.told = told
+    def __init__(self, result):
+        self.result = result
 
     def read_text(self, name):
         assert name == "direct_url.json"
-        return self.told
+        return self.result
 
 
 @pytest.mark.parametrize(
-    ("told", "line"),
+    ("result", "line"),
     [
         (None, "pip install 'bagscan[service]'"),
         (
@@ -39,8 +39,8 @@ class Installed:
         ),
     ],
 )
-def test_a_clone_is_told_to_install_from_itself(monkeypatch, told, line):
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(told))
+def test_a_clone_is_told_to_install_from_itself(monkeypatch, result, line):
+    monkeypatch.setattr(extras, "distribution", lambda name: Installed(result))
     assert extras.how_to_install("service") == line
 
 
@@ -51,8 +51,8 @@ def test_what_trains_is_brought_by_train():
 
 
 def test_a_clone_offers_its_own_environment_too(monkeypatch, tmp_path):
-    told = json.dumps({"url": f"file://{tmp_path}", "dir_info": {"editable": True}})
-    monkeypatch.setattr(extras, "distribution", lambda name: Installed(told))
+    result = json.dumps({"url": f"file://{tmp_path}", "dir_info": {"editable": True}})
+    monkeypatch.setattr(extras, "distribution", lambda name: Installed(result))
     assert extras.or_make_setup("train") == ""  # no Makefile there
     (tmp_path / "Makefile").touch()
     assert (

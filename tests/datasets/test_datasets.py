@@ -239,12 +239,12 @@ def test_a_yolo_folder_of_16_bit_sets_and_stacks(tmp_path):
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../a.png"])
 def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path, name):
-    told = {
+    result = {
         "images": [{"id": 1, "file_name": name, "height": 4, "width": 4}],
         "annotations": [],
         "categories": [],
     }
-    (tmp_path / "a.json").write_text(json.dumps(told))
+    (tmp_path / "a.json").write_text(json.dumps(result))
     with pytest.raises(DataError, match="leads out"):
         coco.load(tmp_path / "a.json")
 

@@ -108,12 +108,14 @@ def dvxray(root):
     for bag in range(N):
         for view, seed in (("OL", 0), ("SD", 1)):
             boxes = bags(root, [f"P{bag:05d}_{view}.png"], 100 * seed + bag)
-        told = (
+        result = (
             [{"label": "Gun", "ol_bb": [], "sd_bb": list(boxes[f"P{bag:05d}_SD.png"])}]
             if bag % 2
             else "None"
         )
-        (root / f"P{bag:05d}.json").write_text(json.dumps({"name": f"P{bag:05d}", "objects": told}))
+        (root / f"P{bag:05d}.json").write_text(
+            json.dumps({"name": f"P{bag:05d}", "objects": result})
+        )
 
 
 def gdxray(root):
@@ -201,8 +203,8 @@ def test_each_passes_data_check_and_trains_a_step(name, tmp_path):
     config = tmp_path / "a.yaml"
     source = json.dumps({"format": name, "root": name, **SETS[name][1]})
     config.write_text((LABELLED if name == "compass_xp" else TRAINED).format(source=source))
-    told = CliRunner().invoke(app, ["data", "check", str(config), "--read"])
-    assert told.exit_code == 0, told.output
+    result = CliRunner().invoke(app, ["data", "check", str(config), "--read"])
+    assert result.exit_code == 0, result.output
     train(read_experiment(config), tmp_path / "run")
     assert (tmp_path / "run" / "model" / "model.json").exists()
 
@@ -243,10 +245,10 @@ def test_data_convert_writes_several_sets_into_one_folder(tmp_path):
     config.write_text(
         "data: {sources: [{format: opixray, root: opixray}, {format: dvxray, root: dvxray}]}"
     )
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         app, ["data", "convert", str(config), "--to", "voc", "--out", str(tmp_path / "out")]
     )
-    assert told.exit_code == 0, told.output
+    assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "out" / "Annotations").glob("*.xml"))) == N + 2 * N
 
 
@@ -338,17 +340,17 @@ def test_a_roboflow_folder_and_polygons(tmp_path):
     assert train_part.annotations[0].box_xyxy == (32, 24, 64, 72)
 
 
-def yolo_of(root, names="names: [gun, knife]\n", told="data.yaml", label="1 0.5 0.5 0.5 0.5\n"):
+def yolo_of(root, names="names: [gun, knife]\n", result="data.yaml", label="1 0.5 0.5 0.5 0.5\n"):
     bags(root / "images", ["a.jpg"])
     (root / "labels").mkdir()
     (root / "labels" / "a.txt").write_text(label)
-    (root / told).write_text(names)
+    (root / result).write_text(names)
     return fill(Source, {"format": "yolo", "root": str(root)}, "test")
 
 
-@pytest.mark.parametrize("told", ["data.yaml", "data.yml", "coco8.yaml"])
-def test_classes_in_a_yaml_file_of_any_name(tmp_path, told):
-    assert yolo_of(tmp_path, told=told).load().records[0].annotations[0].label == "knife"
+@pytest.mark.parametrize("result", ["data.yaml", "data.yml", "coco8.yaml"])
+def test_classes_in_a_yaml_file_of_any_name(tmp_path, result):
+    assert yolo_of(tmp_path, result=result).load().records[0].annotations[0].label == "knife"
 
 
 def test_classes_in_two_yaml_files_are_no_classes(tmp_path):

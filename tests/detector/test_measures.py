@@ -67,7 +67,7 @@ def clean(logit=-3.0):
 
 
 def test_a_detector_that_is_right_has_full_marks():
-    told = measure([bag("a", True, hit(), hit()), bag("b", False, clean(), clean())], AT)
+    result = measure([bag("a", True, hit(), hit()), bag("b", False, clean(), clean())], AT)
     for name in (
         "view_auroc",
         "device_auroc",
@@ -78,22 +78,22 @@ def test_a_detector_that_is_right_has_full_marks():
         "on_the_anomaly",
         "device_recall",
     ):
-        assert told[name] == 1.0, name
-    assert told["bag_fp"] == told["device_fpr_at_95"] == 0.0
-    assert told["segments"] == 12
+        assert result[name] == 1.0, name
+    assert result["bag_fp"] == result["device_fpr_at_95"] == 0.0
+    assert result["segments"] == 12
 
 
 def test_a_device_that_was_not_found_is_missed():
     lost = [bag(f"l{k}", True, hit(found=False), hit(found=False)) for k in range(2)]
     benign = [bag(f"b{k}", False, clean(), clean()) for k in range(2)]
-    told = measure([*lost, *benign], AT)
-    assert told["device_recall"] == 0.5
-    assert told["view_auroc"] == told["device_auroc"] == 0.0
-    assert told["bag_tp"] == 0.0
+    result = measure([*lost, *benign], AT)
+    assert result["device_recall"] == 0.5
+    assert result["view_auroc"] == result["device_auroc"] == 0.0
+    assert result["bag_tp"] == 0.0
 
 
 def test_what_no_view_shows_is_reported_apart():
-    told = measure(
+    result = measure(
         [
             bag("a", True, hit(visible=False), hit(visible=False)),
             bag("c", True, hit(), hit()),
@@ -101,8 +101,8 @@ def test_what_no_view_shows_is_reported_apart():
         ],
         AT,
     )
-    assert (told["anomalous"], told["visible"]) == (2, 1)
-    assert told["device_auroc"] == 1.0
+    assert (result["anomalous"], result["visible"]) == (2, 1)
+    assert result["device_auroc"] == 1.0
     half = measure(
         [bag("a", True, hit(), hit(-5.0, visible=False)), bag("b", False, clean(), clean())], AT
     )
@@ -111,8 +111,8 @@ def test_what_no_view_shows_is_reported_apart():
 
 def test_an_alarm_at_the_wrong_place_is_found_but_not_on_the_anomaly():
     wrong = view(3.0, [2.0, -1.0, -2.0], [0.0, 1.0, 0.0])
-    told = measure([bag("a", True, wrong, wrong), bag("b", False, clean(), clean())], AT)
-    assert (told["bag_tp"], told["on_the_anomaly"], told["hit_at_1"]) == (1.0, 0.0, 0.0)
+    result = measure([bag("a", True, wrong, wrong), bag("b", False, clean(), clean())], AT)
+    assert (result["bag_tp"], result["on_the_anomaly"], result["hit_at_1"]) == (1.0, 0.0, 0.0)
     many_false = view(3.0, [2.0, 1.9, 1.9, 1.9], [1.0, 0.0, 0.0, 0.0])
     assert (
         measure([bag("a", True, many_false), bag("b", False, clean())], AT)["on_the_anomaly"] == 0.0
@@ -132,20 +132,20 @@ def test_thresholds_keep_to_the_share_of_false_alarms():
     for share in (0.05, 0.1, 0.3):
         thresholds, point = calibrate_thresholds([*benign, *hidden], share)
         assert thresholds.slope > 0
-        told = measure([*benign, *hidden], thresholds)
-        assert told["bag_fp"] == pytest.approx(point.expected_fpr)
-        assert 0.5 * share <= told["bag_fp"] <= share
-    assert told["bag_tp"] > 0.8
+        result = measure([*benign, *hidden], thresholds)
+        assert result["bag_fp"] == pytest.approx(point.expected_fpr)
+        assert 0.5 * share <= result["bag_fp"] <= share
+    assert result["bag_tp"] > 0.8
 
 
 def test_calibration_learns_that_an_anomaly_lies_on_the_same_lines_of_the_belt_in_both_views():
     """Verdicts without information, and a spot per view: on one line only with an anomaly."""
     rng = np.random.default_rng(0)
 
-    def spotted(judged, row):
+    def spotted(scored, row):
         anomaly = np.full((20, 20), -8.0, np.float32)
         anomaly[row, 8] = rng.normal(2, 1)
-        return replace(judged, seen=replace(judged.seen, anomaly=anomaly))
+        return replace(scored, seen=replace(scored.seen, anomaly=anomaly))
 
     bags = []
     for k in range(80):
@@ -165,11 +165,11 @@ def test_calibration_learns_that_an_anomaly_lies_on_the_same_lines_of_the_belt_i
     )
 
 
-def with_item(judged, logits, on, number=1):
+def with_item(scored, logits, on, number=1):
     """The view with a prohibited item, and a detector that knows two classes."""
     prohibited = np.array([[-9.0, logit] for logit in logits], np.float32)
     items = (TrueItem("pistol", number, np.array(on, float)),) if any(on) else ()
-    return replace(judged, seen=replace(judged.seen, prohibited=prohibited), items=items)
+    return replace(scored, seen=replace(scored.seen, prohibited=prohibited), items=items)
 
 
 def test_a_prohibited_item_is_found_named_and_no_false_alarm():
@@ -178,13 +178,13 @@ def test_a_prohibited_item_is_found_named_and_no_false_alarm():
     missed = bag("m", False, with_item(clean(), [0.0, 6.0, 0.0], [0.9, 0, 0]), clean())
     misnamed = bag("n", False, with_item(clean(), [6.0, 0.0, 0.0], [0.9, 0, 0], number=0), clean())
     empty = bag("e", False, with_item(clean(), [0.0, 0.0, 0.0], [0, 0, 0]), clean())
-    told = measure([armed, missed, misnamed, empty], at)
-    assert (told["items"], told["item_found"], told["item_named"]) == (
+    result = measure([armed, missed, misnamed, empty], at)
+    assert (result["items"], result["item_found"], result["item_named"]) == (
         3,
         pytest.approx(2 / 3),
         0.5,
     )
-    assert told["bag_fp"] == 0
+    assert result["bag_fp"] == 0
     assert measure([empty], replace(at, prohibited=(4.0, -1.0)))["bag_fp"] == 1
     assert "items" not in measure([bag("a", True, hit(), hit())], AT)
 
@@ -236,14 +236,14 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
     add_second_point(record, bags, replace(AT, device=-50.0))
     assert record["groups"]["new_stagings"]["second_bag_fp"] == 1.0
     assert record["all"]["second_bag_tp"] >= record["all"]["bag_tp"] == 0.5
-    told = card(record, 4800, ["deei", "operational"])
-    assert "4,800 crops" in told["trained on"]
-    assert "deei, operational" in told["trained on"]
-    assert "finds 100%" in told["new stagings (preset demo, 2 bags as screened)"]
-    assert "finds 0%" in told["unseen families (preset demo, 2 bags as screened)"]
+    result = card(record, 4800, ["deei", "operational"])
+    assert "4,800 crops" in result["trained on"]
+    assert "deei, operational" in result["trained on"]
+    assert "finds 100%" in result["new stagings (preset demo, 2 bags as screened)"]
+    assert "finds 0%" in result["unseen families (preset demo, 2 bags as screened)"]
 
 
-def judged_together(logits):
+def scored_together(logits):
     """Two anomalous bags and two benign ones, with these verdicts over both views."""
     made = [
         bag("a", True, hit(), hit()),
@@ -257,20 +257,20 @@ def judged_together(logits):
 
 
 def test_a_verdict_over_both_views_is_what_devices_are_ranked_by():
-    told = measure(judged_together([4.0, 3.0, 1.0, -1.0]), AT)
-    assert told["device_auroc"] == 1.0
-    told = measure(judged_together([4.0, 0.0, 1.0, -1.0]), AT)
-    assert told["device_auroc"] == 0.75
-    assert told["view_auroc"] == 1.0, "figures of single views do not change"
+    result = measure(scored_together([4.0, 3.0, 1.0, -1.0]), AT)
+    assert result["device_auroc"] == 1.0
+    result = measure(scored_together([4.0, 0.0, 1.0, -1.0]), AT)
+    assert result["device_auroc"] == 0.75
+    assert result["view_auroc"] == 1.0, "figures of single views do not change"
 
 
 def test_verdicts_over_both_views_are_calibrated_or_refused():
-    thresholds, point = calibrate_thresholds(judged_together([4.0, 3.0, -1.0, -2.0]), 0.5)
+    thresholds, point = calibrate_thresholds(scored_together([4.0, 3.0, -1.0, -2.0]), 0.5)
     assert thresholds.slope > 0
     assert thresholds.pairing == Pairing()
     assert point.expected_fpr <= 0.5
     with pytest.raises(DataError):
-        calibrate_thresholds(judged_together([-4.0, -3.0, 1.0, 2.0]), 0.5)
+        calibrate_thresholds(scored_together([-4.0, -3.0, 1.0, 2.0]), 0.5)
 
 
 def test_regions_are_pointed_at_so_that_most_places_are_right():

@@ -93,7 +93,7 @@ def test_a_detector_of_few_bags_and_chance_is_warned_of():
 
 
 def test_what_came_of_bags_is_counted():
-    told = summarise_screening({"ALARM": 2, "REVIEW": 1, "CLEAR": 9})
-    assert "2 of 12" in told
-    assert "1 need" in told
+    result = summarise_screening({"ALARM": 2, "REVIEW": 1, "CLEAR": 9})
+    assert "2 of 12" in result
+    assert "1 need" in result
     assert "1 of 1 bag raises" in summarise_screening({"ALARM": 1, "REVIEW": 0, "CLEAR": 0})

@@ -88,7 +88,7 @@ def test_pixel_iou_is_that_of_the_painted_masks():
     labels = np.arange(16).reshape(4, 4).repeat(10, 0).repeat(10, 1)
     boxes = [(3.0, 5.0, 22.0, 31.0), (15.0, 12.0, 38.0, 25.0)]  # they overlap
     scores = rng.random(16)
-    judged = score_bag(
+    screened = score_bag(
         Regions.from_labels(labels, "superpixel"),
         scores,
         np.ones((40, 40)),
@@ -99,8 +99,10 @@ def test_pixel_iou_is_that_of_the_painted_masks():
     for x1, y1, x2, y2 in boxes:
         truth[int(y1) : int(y2), int(x1) : int(x2)] = True
     flagged = (scores >= 0.6)[labels]
-    assert judged.pixel_iou(0.6) == pytest.approx((flagged & truth).sum() / (flagged | truth).sum())
-    assert judged.pixel_iou(2.0) == 0
+    assert screened.pixel_iou(0.6) == pytest.approx(
+        (flagged & truth).sum() / (flagged | truth).sum()
+    )
+    assert screened.pixel_iou(2.0) == 0
     nothing = score_bag(
         Regions.from_labels(labels, "superpixel"), scores, np.ones((40, 40)), [], "s"
     )
@@ -138,15 +140,15 @@ def test_judge_bag_measures_overlap_with_boxes():
     labels = np.repeat(np.arange(4), 5)[None].repeat(20, 0)
     image = np.ones((20, 20))
     image[:, 5:] = 0.3
-    judged = score_bag(
+    screened = score_bag(
         Regions.from_labels(labels, "superpixel"),
         np.arange(4.0),
         1 - image,
         [Annotation("gun", (10, 0, 15, 20))],
         "s",
     )
-    assert judged.overlap[:, 0].tolist() == [0, 0, 1, 0]
-    assert judged.foreground.tolist() == [False, True, True, True]
+    assert screened.overlap[:, 0].tolist() == [0, 0, 1, 0]
+    assert screened.foreground.tolist() == [False, True, True, True]
 
 
 def test_trivial_baseline_finds_a_difference_in_size():

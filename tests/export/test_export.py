@@ -47,10 +47,10 @@ def test_sizes_are_many_and_some_odd():
 def test_all_runtimes_agree_on_every_channel_set(tmp_path, channels):
     folder = tiny_model(tmp_path / "m", channels)
     export_onnx(folder)
-    told = verify(folder, sizes=SIZES if len(channels) == 3 else FEW)
-    assert told["agree"]
-    assert set(told["runtimes"]) == {"onnxruntime", "openvino"}
-    for one in told["runtimes"].values():
+    result = verify(folder, sizes=SIZES if len(channels) == 3 else FEW)
+    assert result["agree"]
+    assert set(result["runtimes"]) == {"onnxruntime", "openvino"}
+    for one in result["runtimes"].values():
         assert one["scores_differ"] <= TOLERANCE
         assert one["batch_differs"] <= TOLERANCE
         assert one["cut_differs"] <= PIXELS
@@ -80,9 +80,9 @@ REGIONERS = {
 def test_all_runtimes_agree_on_every_regioner(tmp_path, name):
     folder = tiny_model(tmp_path / "m", regioner=REGIONERS[name])
     export_onnx(folder)
-    told = verify(folder, sizes=FEW)
-    assert told["agree"]
-    assert all(one["regions"] >= 3 for one in told["runtimes"].values())
+    result = verify(folder, sizes=FEW)
+    assert result["agree"]
+    assert all(one["regions"] >= 3 for one in result["runtimes"].values())
 
 
 def test_parts_that_are_not_exported_are_named(tmp_path):
@@ -104,9 +104,9 @@ def test_half_weights_stay_half_and_are_exact(tmp_path):
         export_onnx(folder)["maps.onnx"] + (folder / "weights.safetensors").stat().st_size
         < 0.8 * full
     )
-    told = verify(folder, sizes=FEW)
-    assert told["agree"]
-    assert told["torch alone"]["scores_differ"] <= TOLERANCE
+    result = verify(folder, sizes=FEW)
+    assert result["agree"]
+    assert result["torch alone"]["scores_differ"] <= TOLERANCE
 
 
 def test_verify_finds_other_weights(tmp_path):
@@ -120,9 +120,9 @@ def test_verify_finds_other_weights(tmp_path):
     )
     (folder / "score.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
-    told = verify(folder, sizes=FEW)
-    assert not told["agree"]
-    assert told["runtimes"]["onnxruntime"]["scores_differ"] > TOLERANCE
+    result = verify(folder, sizes=FEW)
+    assert not result["agree"]
+    assert result["runtimes"]["onnxruntime"]["scores_differ"] > TOLERANCE
     assert CliRunner().invoke(app, ["export", "--model", str(folder), "--verify"]).exit_code == 3
 
 
@@ -192,11 +192,11 @@ def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
 
 @pytest.mark.parametrize("folder", shipped_models(), ids=lambda folder: folder.name)
 def test_shipped_models_are_exported_and_agree(folder, simulated_root):
-    told = verify(
+    result = verify(
         folder, [next((simulated_root / folder.name).glob("00001a_below.*"))]
     )  # on every size, and on a scan
-    assert told["agree"]
-    assert all(one["views"] >= len(SIZES) + 1 for one in told["runtimes"].values())
+    assert result["agree"]
+    assert all(one["views"] >= len(SIZES) + 1 for one in result["runtimes"].values())
     assert (folder / "weights.safetensors").stat().st_size <= 12e6
     assert sum(path.stat().st_size for path in folder.glob("*.onnx")) <= 12e6
 
@@ -280,17 +280,17 @@ def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, f
 
     def wrong(*given):
         view = given[2]
-        told = real(*given)
+        result = real(*given)
         if view.shape != (60, 70):
-            return told
-        return told | {figure: 0.5} if isinstance(told, dict) else 1.0
+            return result
+        return result | {figure: 0.5} if isinstance(result, dict) else 1.0
 
     monkeypatch.setattr(parity, real.__name__, wrong)
-    told = verify(folder, [tmp_path], sizes=FEW)
-    assert not told["agree"]
-    assert {one["figure"] for one in told["failures"]} == {figure}
-    assert {one["view"] for one in told["failures"]} == {str(tmp_path / "own.tif")}
-    assert {one["runtime"] for one in told["failures"]} == {
+    result = verify(folder, [tmp_path], sizes=FEW)
+    assert not result["agree"]
+    assert {one["figure"] for one in result["failures"]} == {figure}
+    assert {one["view"] for one in result["failures"]} == {str(tmp_path / "own.tif")}
+    assert {one["runtime"] for one in result["failures"]} == {
         "onnxruntime",
         "openvino",
         "torch alone",
@@ -310,10 +310,10 @@ def test_verify_of_a_detector_names_the_bag(monkeypatch, tmp_path):
         return real(*given) | {"flipped": 3}
 
     monkeypatch.setattr(detector_parity, "_compare_bag", wrong)
-    told = verify(shipped_models()[0], sizes=FEW[:1])
-    assert not told["agree"]
-    assert {one["view"] for one in told["failures"]} == {"synthetic bag of 96 x 128"}
-    assert {(one["figure"], one["value"], one["allowed"]) for one in told["failures"]} == {
+    result = verify(shipped_models()[0], sizes=FEW[:1])
+    assert not result["agree"]
+    assert {one["view"] for one in result["failures"]} == {"synthetic bag of 96 x 128"}
+    assert {(one["figure"], one["value"], one["allowed"]) for one in result["failures"]} == {
         ("flipped", 3, 0)
     }
 

@@ -21,9 +21,9 @@ def written(path, planes=COUNTS, stored="<u2", order=(0, 1, 2), before=b"", afte
     content = planes.transpose(order).astype(stored).tobytes()
     path.write_bytes(before + content + after)
     _, height, width = planes.shape
-    told = {"width": width, "height": height, "channels": list(NAMES[: len(planes)])} | settings
+    result = {"width": width, "height": height, "channels": list(NAMES[: len(planes)])} | settings
     path.with_suffix(".yaml").write_text(
-        yaml.safe_dump({k: v for k, v in told.items() if v is not None})
+        yaml.safe_dump({k: v for k, v in result.items() if v is not None})
     )
     return path
 
@@ -114,14 +114,14 @@ def test_floats_of_a_quantity(tmp_path, dtype):
 def floats(folder, values, dtype):
     path = folder / "a.raw"
     values.astype(dtype).tofile(path)
-    told = {
+    result = {
         "width": 12,
         "height": 10,
         "channels": ["low", "high"],
         "dtype": dtype,
         "quantity": "log_attenuation",
     }
-    path.with_suffix(".yaml").write_text(yaml.safe_dump(told))
+    path.with_suffix(".yaml").write_text(yaml.safe_dump(result))
     return path
 
 

@@ -201,14 +201,14 @@ def test_bombs_are_refused_in_a_second_and_little_memory(tmp_path, name):
     (tmp_path / "sidecar.yaml").write_text(
         "width: 50000\nheight: 50000\noffset: 99999999999999999999\n"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", PROBE, str(tmp_path / name)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    seconds, megabytes = map(float, told.stdout.split())
+    assert result.returncode == 0, result.stderr
+    seconds, megabytes = map(float, result.stdout.split())
     assert seconds <= 1
     assert megabytes <= 64
 

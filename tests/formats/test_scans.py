@@ -262,14 +262,14 @@ def test_a_pipe_beside_a_set_keeps_nobody_waiting(tmp_path):
 
 def bags(folder, names=("below", "side")):
     found = group_views(find_scans([folder]), names)
-    told = [
+    result = [
         (
             bag_of(next(iter(views.values())), names),
             {view: path.name for view, path in views.items()},
         )
         for views in found
     ]
-    return sorted(told, key=str)
+    return sorted(result, key=str)
 
 
 def test_a_picture_beside_a_set_of_the_same_name_is_a_bag_of_its_own(tmp_path):

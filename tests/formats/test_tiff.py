@@ -142,14 +142,14 @@ def test_three_planes_of_floats_are_what_their_quantity_says(quantity, channels,
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 30), (20, 30, 3)])
-@pytest.mark.parametrize("told", [{"air_counts": 60000}, {"quantity": "dual_energy"}])
-def test_counts_with_a_value_of_air_are_no_colours(told, shape, tmp_path):
+@pytest.mark.parametrize("result", [{"air_counts": 60000}, {"quantity": "dual_energy"}])
+def test_counts_with_a_value_of_air_are_no_colours(result, shape, tmp_path):
     counts = np.random.default_rng(0).integers(0, 60000, shape, np.uint16)
-    tifffile.imwrite(tmp_path / "a.tif", counts, photometric="rgb", description=json.dumps(told))
+    tifffile.imwrite(tmp_path / "a.tif", counts, photometric="rgb", description=json.dumps(result))
     view = read_scan(tmp_path / "a.tif").views[0]
     assert (view.quantity, view.channels) == ("dual_energy", NAMES)
     planes = counts if shape[0] == 3 else counts.transpose(2, 0, 1)
-    assert view.pixels[0] == pytest.approx(planes[0] / told.get("air_counts", 65535), abs=1e-6)
+    assert view.pixels[0] == pytest.approx(planes[0] / result.get("air_counts", 65535), abs=1e-6)
 
 
 def test_floats_need_a_quantity(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from bagscan.imaging.contact_sheet import GAP_PX, LINE_PX, contact_sheet
+from bagscan.imaging.contact_sheet import GAP_PX, LINE_PX, draw_contact_sheet
 
 COLOURS = ((200, 0, 0), (0, 200, 0), (0, 0, 200))
 
@@ -17,7 +17,7 @@ def box_of(sheet, colour):
 
 def test_pictures_shrink_to_their_cells_row_by_row():
     pictures = [(Image.new("RGB", (400, 100), colour), "a\nb") for colour in COLOURS]
-    sheet = contact_sheet(pictures, 2, (108, 84))
+    sheet = draw_contact_sheet(pictures, 2, (108, 84))
     height = 84 + 2 * LINE_PX + GAP_PX
     assert sheet.size == (216, 2 * height)
     for k, colour in enumerate(COLOURS):
@@ -29,9 +29,9 @@ def test_pictures_shrink_to_their_cells_row_by_row():
 
 
 def test_small_pictures_are_not_enlarged_and_none_give_an_empty_row():
-    sheet = contact_sheet([(Image.new("RGB", (10, 10), COLOURS[0]), "")], 3, (50, 50))
+    sheet = draw_contact_sheet([(Image.new("RGB", (10, 10), COLOURS[0]), "")], 3, (50, 50))
     left, top, right, bottom = box_of(sheet, COLOURS[0])
     assert (right - left, bottom - top) == (10, 10)
-    empty = contact_sheet([], 3, (50, 50))
+    empty = draw_contact_sheet([], 3, (50, 50))
     assert empty.size == (150, 50 + LINE_PX + GAP_PX)
     assert np.asarray(empty).min() == 255

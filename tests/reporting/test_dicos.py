@@ -106,10 +106,12 @@ def test_a_file_of_several_views_is_one_bag_and_misses_none(tmp_path, tiny_model
 
     scan = read_view(sorted((yolo_root / "images").iterdir())[0])
     write_hdf5(tmp_path / "7.h5", [replace(scan, view_id=name) for name in ("below", "side")])
-    judged = screen_files([Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side"))
-    assert set(judged.row["views"]) == {"below", "side"}
-    assert "missing_view" not in judged.row["reason_codes"]
-    judged = screen_files(
+    screened = screen_files(
+        [Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side")
+    )
+    assert set(screened.row["views"]) == {"below", "side"}
+    assert "missing_view" not in screened.row["reason_codes"]
+    screened = screen_files(
         [Screener.load(tiny_model)], {"0": tmp_path / "7.h5"}, ("below", "side", "top")
     )
-    assert judged.row["reason_codes"] == ["missing_view"]
+    assert screened.row["reason_codes"] == ["missing_view"]

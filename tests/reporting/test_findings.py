@@ -42,9 +42,9 @@ def test_every_image_says_why_its_bag_is_review(code):
 
 def test_a_bag_without_a_single_view_is_not_missing():
     rows = [row_of("8", "ALARM"), error_row(Path("in/7.tif"), "in/7.tif: torn")]
-    told = coco_of_rows(rows)
-    assert len(told["images"]) == 2
-    (lost,) = told["not_examined"]
+    result = coco_of_rows(rows)
+    assert len(result["images"]) == 2
+    (lost,) = result["not_examined"]
     assert lost["file_name"] == "in/7.tif"
     assert lost["decision"] == "REVIEW"
     assert lost["reason_codes"] == ["unreadable"]

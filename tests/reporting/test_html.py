@@ -7,7 +7,7 @@ import numpy as np
 from bagscan.reporting.html import render_page, summary_row
 
 
-def row(name, decision, score=None, **told):
+def row(name, decision, score=None, **result):
     findings = [{"score": score}] if score else []
     return {
         "scan_id": name,
@@ -17,7 +17,7 @@ def row(name, decision, score=None, **told):
         "findings": findings,
         "threshold": 0.5,
         "reasons": [],
-        **told,
+        **result,
     }
 
 

@@ -59,10 +59,10 @@ def test_bags_and_regions_are_counted_against_the_truth(hidden):
         "rightly clear",
         "false alarm",
     ]
-    told = summarise_truth(truths)
-    assert "hidden: 3. Found: 2, 1 of them at the right place; missed: 1." in told
-    assert "Benign bags: 3. False alarms: 2." in told
-    assert "Flagged regions: 4, 1 of them" in told
+    result = summarise_truth(truths)
+    assert "hidden: 3. Found: 2, 1 of them at the right place; missed: 1." in result
+    assert "Benign bags: 3. False alarms: 2." in result
+    assert "Flagged regions: 4, 1 of them" in result
     assert summarise_truth([]) == ""
 
 
@@ -75,11 +75,11 @@ def test_the_report_tells_what_was_missed_and_draws_it(simulated_root, tmp_path,
     for most, pictures in ((50, "data:image/jpeg"), (0, "report_images/")):
         monkeypatch.setattr(folder, "MAX_IN_ONE_FILE", most)
         out = tmp_path / str(most)
-        told = folder.screen_folder(files, shipped_models(), out)
+        result = folder.screen_folder(files, shipped_models(), out)
         page = (out / "report.html").read_text()
         outcome = json.loads((out / "findings.json").read_text())[0]["truth"]["outcome"]
         assert outcome in ("found", "found elsewhere", "missed")
-        assert told["truth"] in page.replace("<br>", "\n")
+        assert result["truth"] in page.replace("<br>", "\n")
         assert f">{outcome}<" in page
         drawings = [path.read_text() for path in out.glob("report_images/*.svg")]
         assert all(

@@ -75,8 +75,8 @@ def test_an_exported_detector_names_the_places_of_its_weights():
     stored = (SHIPPED / "raw" / WEIGHTS).read_bytes()
     start = 8 + struct.unpack("<Q", stored[:8])[0]
     ends = {
-        start + told["data_offsets"][1]
-        for name, told in json.loads(stored[8:start]).items()
+        start + result["data_offsets"][1]
+        for name, result in json.loads(stored[8:start]).items()
         if name != "__metadata__"
     }
     shipped = onnx.load(SHIPPED / "raw" / "maps.onnx", load_external_data=False)

@@ -321,12 +321,12 @@ def test_scores_that_are_not_numbers_are_review(tmp_path):
     )
     graph.graph.output[0].name = "bad"
     graph.graph.node.append(helper.make_node("Mul", ["scores", "nan"], ["bad"]))
-    graph.graph.node.append(helper.make_node("Identity", ["bad"], ["told"]))
-    graph.graph.output[0].name = "told"
+    graph.graph.node.append(helper.make_node("Identity", ["bad"], ["changed"]))
+    graph.graph.output[0].name = "changed"
     for node in graph.graph.node:  # the output keeps its name
         node.input[:] = ["was" if name == "scores" else name for name in node.input]
         node.output[:] = [
-            "was" if name == "scores" else "scores" if name == "told" else name
+            "was" if name == "scores" else "scores" if name == "changed" else name
             for name in node.output
         ]
     graph.graph.output[0].name = "scores"

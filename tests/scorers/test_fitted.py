@@ -247,18 +247,18 @@ def test_bigan_matching_and_reconstruction_move_encoder_and_generator_alone(monk
         monkeypatch.setattr(module, "RECONSTRUCTION", weights[0])
         monkeypatch.setattr(module, "MATCHING", weights[1])
         scorer = built("bigan", **{k: v for k, v in BIGAN.items() if k != "name"})
-        makers, judges = (
+        makers, critics = (
             [*scorer.encoder.parameters(), *scorer.generator.parameters()],
             [*scorer.features.parameters(), *scorer.verdict.parameters()],
         )
-        optimisers = [torch.optim.SGD(p, 0.1) for p in (makers, judges)]
+        optimisers = [torch.optim.SGD(p, 0.1) for p in (makers, critics)]
         scorer._step(plane(32, 0), optimisers, torch.Generator().manual_seed(0))
         found[weights] = (
-            [p.detach().clone() for p in judges],
+            [p.detach().clone() for p in critics],
             [p.detach().clone() for p in makers],
         )
-    (judges_a, makers_a), (judges_b, makers_b) = found.values()
-    assert all(torch.equal(a, b) for a, b in zip(judges_a, judges_b, strict=True))
+    (critics_a, makers_a), (critics_b, makers_b) = found.values()
+    assert all(torch.equal(a, b) for a, b in zip(critics_a, critics_b, strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(makers_a, makers_b, strict=True))
 
 

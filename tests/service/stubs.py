@@ -124,7 +124,7 @@ def _screen(task):
     score = 0.9 if "alarm" in content else 0.2
     if "score" in content:
         score = float(content.split("score ")[1].split()[0])
-    row, artifacts = judged(Files(Path(task["objects"])), score, threshold, list(task["files"]))
+    row, artifacts = screened(Files(Path(task["objects"])), score, threshold, list(task["files"]))
     if "nothing" in content:
         row, artifacts, score = *unjudged(Files(Path(task["objects"])), row, artifacts), None
     if "lie" in content:
@@ -145,7 +145,7 @@ def unjudged(files, row, artifacts):
     }
 
 
-def judged(files, score, threshold, names):
+def screened(files, score, threshold, names):
     """A row and artifacts like the real worker's: 4 square regions per view, the last scored."""
     labels = np.zeros((SIDE, SIDE), np.int32)
     labels[:, SIDE // 2 :] += 1

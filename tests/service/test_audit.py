@@ -128,9 +128,9 @@ def test_verify_off_line_says_so_and_exits_with_3(chain, tmp_path):
         ).exception
     )
     exported.write_text("\n".join(exported.read_text().splitlines()[:-1]) + "\n")
-    told = run(app, there)
-    assert told.exit_code == 3
-    assert "truncated" in told.output
+    result = run(app, there)
+    assert result.exit_code == 3
+    assert "truncated" in result.output
     house.service.store.write(
         lambda c: c.execute(
             update(tables.audit).where(tables.audit.c.seq == 3).values(actor="nobody")
@@ -160,9 +160,9 @@ def test_a_decision_s_record_that_cannot_be_read_any_more_is_named(house):
                 and None
             )
         )
-        told = house.person("supervisor").get("/v1/audit/verify")
-        assert told.status_code == 200
-        assert any("was altered" in line for line in told.json()["wrong"]), detail
+        result = house.person("supervisor").get("/v1/audit/verify")
+        assert result.status_code == 200
+        assert any("was altered" in line for line in result.json()["wrong"]), detail
 
 
 def test_a_decision_without_its_record_is_found(house):

@@ -52,10 +52,10 @@ def test_refusals_are_told(served, tmp_path):
     bad.write_bytes(tiff("refuse"))
     with (
         Client(url, key) as client,
-        pytest.raises(ServiceError, match="not a readable TIFF") as told,
+        pytest.raises(ServiceError, match="not a readable TIFF") as result,
     ):
         client.screen([bad])
-    assert told.value.status == 422
+    assert result.value.status == 422
     with Client(url, "wrong") as client, pytest.raises(ServiceError, match="unknown or revoked"):
         client.screen([bad])
     with (

@@ -41,10 +41,10 @@ def test_time_goes_on_over_a_jump(tmp_path, machine, jump):
     before = clock.now()
     machine.passes(100)
     machine.jumps(jump)
-    told = clock.tick()
+    result = clock.tick()
     assert clock.now() == pytest.approx(before + 100)
-    assert ("ahead of" if jump > 0 else "behind") in told
-    assert "bagscan store clock" in told
+    assert ("ahead of" if jump > 0 else "behind") in result
+    assert "bagscan store clock" in result
     assert clock.tick() == "", "it is said once"
     machine.jumps(-jump)
     assert "agrees again" in clock.tick()
@@ -136,8 +136,8 @@ def test_a_jump_ends_no_session_and_no_claim_and_unlocks_nobody(make_house, monk
     assert reader.get("/v1/queue").json()["scans"][0]["claim"] == "yours"
     assert second.get("/v1/queue").json()["scans"][0]["claim"] == "taken"
     assert second.post("/v1/queue/claim", json={"scan_id": scan}).status_code == 409
-    told = house.anyone().post("/v1/sessions", json={"name": "supervisor", "password": PASSWORD})
-    assert (told.status_code, "locked for 15" in told.json()["detail"]) == (401, True)
+    result = house.anyone().post("/v1/sessions", json={"name": "supervisor", "password": PASSWORD})
+    assert (result.status_code, "locked for 15" in result.json()["detail"]) == (401, True)
     answer = {"value": "clear", "reason": "clutter"}
     made = reader.post(f"/v1/scans/{scan}/decisions", json=answer)
     assert made.status_code == 201

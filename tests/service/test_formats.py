@@ -88,8 +88,8 @@ def test_a_headerless_scan_waits_for_its_sidecar_in_a_watched_folder(watched):  
     time.sleep(0.6)  # longer than a scan must rest, shorter than it waits for more files
     assert (folder / "7.raw").exists()
     (folder / "7.yaml").write_text("width: 1")
-    told = json.loads(wait_for(folder / "results" / "7.json").read_text())
-    assert told["decision"] == "ALARM"
+    result = json.loads(wait_for(folder / "results" / "7.json").read_text())
+    assert result["decision"] == "ALARM"
     assert sorted(path.name for path in (folder / "accepted").iterdir()) == ["7.raw", "7.yaml"]
     assert (folder / "notes.yaml").exists()
 

@@ -185,7 +185,7 @@ def test_four_ways_in_say_the_same(difficult, make_house, tmp_path):
             if answer.status_code == 422
             else (answer.json()["decision"], tuple(sorted(answer.json()["reason_codes"])))
         )
-    assert answered == {name: told for name, told in screened.items() if name in answered}
+    assert answered == {name: outcome for name, outcome in screened.items() if name in answered}
     assert len(answered) >= len(screened) - 4
 
     for path in sorted(difficult.iterdir()):

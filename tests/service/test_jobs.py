@@ -18,11 +18,11 @@ REAL_PROCESSES = True  # some workers are killed here
 def test_a_scan_is_screened_and_the_answer_says_by_what(house):
     answer = send(house.machine(), tiff("alarm"))
     assert answer.status_code == 200
-    told = answer.json()
-    assert told["decision"] == "ALARM"
-    assert told["findings"][0]["box_xyxy"] == [24, 24, 48, 48]
-    assert answer.headers["X-Model-Id"] == told["model_id"] == "stub"
-    assert float(answer.headers["X-Threshold"]) == told["threshold"] == 0.5
+    outcome = answer.json()
+    assert outcome["decision"] == "ALARM"
+    assert outcome["findings"][0]["box_xyxy"] == [24, 24, 48, 48]
+    assert answer.headers["X-Model-Id"] == outcome["model_id"] == "stub"
+    assert float(answer.headers["X-Threshold"]) == outcome["threshold"] == 0.5
     assert len(answer.headers["X-Request-Id"]) == 32
     assert send(house.machine(), tiff("clear")).json()["decision"] == "CLEAR"
 
@@ -49,10 +49,10 @@ def test_a_raw_body_is_one_file(house):
 )
 def test_no_fault_of_a_model_is_silent_or_clear(make_house, word, why):
     house = make_house(screen_timeout_s=0.5)
-    told = send(house.machine(), tiff(word)).json()
-    assert told["decision"] == "REVIEW"
-    assert why in told["reasons"][0]
-    assert told["findings"] == []
+    outcome = send(house.machine(), tiff(word)).json()
+    assert outcome["decision"] == "REVIEW"
+    assert why in outcome["reasons"][0]
+    assert outcome["findings"] == []
     # The control: the same service still scores sound scans.
     assert send(house.machine(), tiff("clear")).json()["decision"] == "CLEAR"
     assert count(house, jobs, jobs.c.attempts == 2) == 1  # exactly one retry
@@ -95,8 +95,8 @@ def test_a_job_can_be_followed_by_who_sent_it(house):
     machine = house.machine()
     job = send(machine, tiff("alarm"), path="/v1/jobs").json()
     until(lambda: machine.get(f"/v1/jobs/{job['job_id']}").json()["state"] == "done")
-    told = machine.get(f"/v1/jobs/{job['job_id']}").json()
-    assert told["result"]["decision"] == "ALARM"
+    outcome = machine.get(f"/v1/jobs/{job['job_id']}").json()
+    assert outcome["result"]["decision"] == "ALARM"
     house.add("other", "scanner")
     assert house.machine("other").get(f"/v1/jobs/{job['job_id']}").status_code == 404
     assert house.machine("other").get(f"/v1/scans/{job['scan_id']}").status_code == 404
@@ -152,9 +152,9 @@ def test_killing_workers_loses_nothing_and_does_nothing_twice(house):
     until(lambda: count(house, jobs, jobs.c.state == "done") == sent, 60)
     assert count(house, results) == sent
     for job_id, n in zip(ids, range(sent), strict=True):
-        told = machine.get(f"/v1/jobs/{job_id}").json()["result"]
-        assert told["decision"] in (("ALARM", "REVIEW") if n % 3 else ("CLEAR", "REVIEW"))
-        assert told["decision"] != "REVIEW" or "ended in the middle" in told["reasons"][0]
+        outcome = machine.get(f"/v1/jobs/{job_id}").json()["result"]
+        assert outcome["decision"] in (("ALARM", "REVIEW") if n % 3 else ("CLEAR", "REVIEW"))
+        assert outcome["decision"] != "REVIEW" or "ended in the middle" in outcome["reasons"][0]
 
 
 @pytest.mark.slow
@@ -218,9 +218,9 @@ def test_what_can_never_be_kept_ends_as_review(house, monkeypatch):
         return real(row, *arguments)
 
     monkeypatch.setattr(writer, "mark_doubtful", broken)
-    told = send(house.machine(), tiff("alarm")).json()
-    assert told["decision"] == "REVIEW"
-    assert "never finished" in told["reasons"][0]
+    outcome = send(house.machine(), tiff("alarm")).json()
+    assert outcome["decision"] == "REVIEW"
+    assert "never finished" in outcome["reasons"][0]
 
 
 def test_a_scanner_that_is_not_known_is_review(make_house):
@@ -230,9 +230,9 @@ def test_a_scanner_that_is_not_known_is_review(make_house):
         send(machine, tiff("clear"), path="/v1/screen?scanner=gate%201").json()["decision"]
         == "CLEAR"
     )
-    told = send(machine, tiff("clear", 2), path="/v1/screen?scanner=gate%209").json()
-    assert told["decision"] == "REVIEW"
-    assert "unknown scanner 'gate 9'" in told["reasons"][0]
+    outcome = send(machine, tiff("clear", 2), path="/v1/screen?scanner=gate%209").json()
+    assert outcome["decision"] == "REVIEW"
+    assert "unknown scanner 'gate 9'" in outcome["reasons"][0]
 
 
 @pytest.mark.slow
@@ -331,15 +331,15 @@ def test_a_body_is_capped_before_it_is_parsed_whoever_asks(house):
         for _ in range(40):
             yield b" " * 4096
 
-    told = house.anyone().post(
+    outcome = house.anyone().post(
         "/v1/sessions", content=b" " * 100_000, headers={"Content-Type": "application/json"}
     )
-    assert told.status_code == 413
+    assert outcome.status_code == 413
     untold = house.anyone().post(
         "/v1/sessions", content=drip(), headers={"Content-Type": "application/json"}
     )
     assert untold.status_code in (400, 413)
-    for answer in (told, untold):
+    for answer in (outcome, untold):
         assert answer.headers["content-type"] == "application/problem+json"
         assert len(answer.headers["X-Request-Id"]) == 32
 

@@ -30,10 +30,10 @@ def test_no_accepted_job_is_lost_or_done_twice(tmp_path):
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
     )
-    told = json.loads((tmp_path / "service_kills.jsonl").read_text())["results"]
-    assert told["workers_killed"] >= 2
-    assert told["accepted"] > 5
-    assert told["lost"] == told["jobs_twice"] == 0
-    assert told["results"] == told["accepted"]
-    assert told["store"] == "ok"
-    assert "the chain is whole" in told["audit verify"]
+    result = json.loads((tmp_path / "service_kills.jsonl").read_text())["results"]
+    assert result["workers_killed"] >= 2
+    assert result["accepted"] > 5
+    assert result["lost"] == result["jobs_twice"] == 0
+    assert result["results"] == result["accepted"]
+    assert result["store"] == "ok"
+    assert "the chain is whole" in result["audit verify"]

@@ -32,10 +32,10 @@ def test_every_request_leaves_a_line_and_no_secret(house, caplog):
     )
     assert [line["who"] for line in lines if line["status"] == 401] == ["-"]
     assert [line["status"] for line in lines if line["path"] == "/v1/scans/no%0Asuch"] == [404]
-    told = json.dumps(lines)
-    assert PASSWORD not in told
-    assert "private" not in told
-    assert machine.headers["Authorization"].split()[1] not in told
+    outcome = json.dumps(lines)
+    assert PASSWORD not in outcome
+    assert "private" not in outcome
+    assert machine.headers["Authorization"].split()[1] not in outcome
 
 
 def test_what_is_asked_every_few_seconds_is_logged_where_it_fails_alone(house, caplog):

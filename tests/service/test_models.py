@@ -31,9 +31,9 @@ def another(tmp_path):
     """A model folder with the channels of the bundled raw model, and another hash."""
     folder = tmp_path / "another"
     shutil.copytree(SHIPPED / "raw", folder)
-    told = json.loads((folder / "model.json").read_text())
-    told["about"]["note"] = "another"
-    (folder / "model.json").write_text(json.dumps(told))
+    result = json.loads((folder / "model.json").read_text())
+    result["about"]["note"] = "another"
+    (folder / "model.json").write_text(json.dumps(result))
     return folder, write_files(folder, {})
 
 
@@ -90,11 +90,11 @@ def test_a_model_of_an_earlier_version_does_not_come_back_to_serve(house):
             )
 
     house.service.store.write(earlier)
-    for told in (
+    for result in (
         admin.post("/v1/models/rollback", json={"channels": "low,high,zeff"}),
         admin.post(f"/v1/models/{'0' * 32}/activate"),
     ):
-        assert told.status_code == 422
+        assert result.status_code == 422
     assert serving(admin)["low,high,zeff"]["id"] == now["id"]
 
 
@@ -106,8 +106,8 @@ def test_a_threshold_changes_what_is_flagged_and_comes_back(house):
             supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": 0.8}).status_code
             == 200
         )
-    told = send(machine, tiff("score 0.7", 2)).json()
-    assert (told["decision"], told["threshold"]) == ("CLEAR", 0.8)
+    result = send(machine, tiff("score 0.7", 2)).json()
+    assert (result["decision"], result["threshold"]) == ("CLEAR", 0.8)
     for one in supervisor.get("/v1/models").json()["models"]:
         supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": None})
     assert send(machine, tiff("score 0.7", 3)).json()["decision"] == "ALARM"
@@ -128,9 +128,9 @@ def test_a_shadow_is_compared_and_nobody_acts_on_it(house, another):
     )  # the stub's shadow says CLEAR
     shadows = lambda: admin.get("/v1/statistics").json()["shadows"]  # noqa: E731
     until(shadows, 10)  # the shadow scores after the verdict is out
-    told = shadows()
-    assert told[0]["same"] == {**told[0]["same"], "k": 0, "n": 1}
-    assert told[0]["active_alarms"] == 1
+    result = shadows()
+    assert result[0]["same"] == {**result[0]["same"], "k": 0, "n": 1}
+    assert result[0]["active_alarms"] == 1
     admin.post("/v1/models/end-shadow", json={"channels": "low,high,zeff"})
     for number in (2, 3):  # the one worker has done the second when the third is answered
         send(house.machine(), tiff("alarm", number))
@@ -164,9 +164,9 @@ def test_hostile_folders_are_refused_and_nothing_of_them_stays(house, another, h
         content[-1] ^= 1
         (folder / "weights.safetensors").write_bytes(content)
     elif how == "altered description":
-        told = json.loads((folder / "model.json").read_text())
-        told["operating_point"]["threshold"] /= 2
-        (folder / "model.json").write_text(json.dumps(told))
+        result = json.loads((folder / "model.json").read_text())
+        result["operating_point"]["threshold"] /= 2
+        (folder / "model.json").write_text(json.dumps(result))
     elif how == "pickle for weights":
         (folder / "weights.pkl").write_bytes(pickle.dumps(Evil()))
         names = ("weights.pkl", *NAMES[1:])
@@ -178,9 +178,9 @@ def test_hostile_folders_are_refused_and_nothing_of_them_stays(house, another, h
     elif how == "path in the manifest":
         (folder / "SHA256SUMS").write_text("0" * 64 + "  ../../etc/passwd\n")
     elif how == "no operating point":
-        told = json.loads((folder / "model.json").read_text())
-        told["operating_point"] = None
-        (folder / "model.json").write_text(json.dumps(told))
+        result = json.loads((folder / "model.json").read_text())
+        result["operating_point"] = None
+        (folder / "model.json").write_text(json.dumps(result))
         write_files(folder, {})
     else:
         (folder / "model.json").write_text("[" * 100_000)

@@ -157,8 +157,8 @@ def test_a_reader_works_by_keyboard_alone(make_house, enter):
     page.keyboard.press("Control+Enter")
     expect(dialog).to_have_count(0)
     expect(page.locator(".queue li")).to_have_count(1)
-    told = house.person("supervisor").get(f"/v1/scans/{first}").json()["decisions"][0]
-    assert (told["value"], told["reason"], told["note"], told["parts"]) == (
+    answer = house.person("supervisor").get(f"/v1/scans/{first}").json()["decisions"][0]
+    assert (answer["value"], answer["reason"], answer["note"], answer["parts"]) == (
         "suspect",
         "dense block",
         "looks wrong, 2 of them",

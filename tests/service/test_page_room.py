@@ -78,7 +78,7 @@ def test_views_get_the_room_where_nobody_has_chosen_a_layout(size, layout, make_
 
 def test_flagged_regions_that_touch_are_one_part_and_ticked_as_one(make_house, enter):  # noqa: F811
     page = enter(make_house(), "operator", log_in=False)
-    told = page.evaluate("""async () => {
+    outcome = page.evaluate("""async () => {
       const { partsOf } = await import("/static/regions.js");
       const { isTicked, tickedParts } = await import("/static/parts.js");
       const width = 40, height = 10, labels = new Uint16Array(width * height).fill(65535);
@@ -98,10 +98,10 @@ def test_flagged_regions_that_touch_are_one_part_and_ticked_as_one(make_house, e
         text: tickedParts(parts, [1]),
       };
     }""")
-    assert told["boxes"] == [[0, 0, 10, 10], [20, 0, 24, 10]]
-    assert told["findings"] == [[0, 1], []], "the second is below the operating point"
-    assert (told["half"], told["whole"]) == (False, True)
-    assert told["text"].endswith("part 1")
+    assert outcome["boxes"] == [[0, 0, 10, 10], [20, 0, 24, 10]]
+    assert outcome["findings"] == [[0, 1], []], "the second is below the operating point"
+    assert (outcome["half"], outcome["whole"]) == (False, True)
+    assert outcome["text"].endswith("part 1")
 
 
 def test_every_part_has_a_close_up(make_house, enter):  # noqa: F811
@@ -128,8 +128,8 @@ def test_what_asks_and_what_tells_leaves_the_pictures_free(size, make_house, ent
     press(page, "1", "Control+Enter")
     expect(page.locator(".toast")).to_be_visible()
     page.wait_for_selector(".views canvas")
-    told = page.locator(".toast").bounding_box()
-    assert all(apart(told, view.bounding_box()) for view in page.locator(".views canvas").all())
+    outcome = page.locator(".toast").bounding_box()
+    assert all(apart(outcome, view.bounding_box()) for view in page.locator(".views canvas").all())
 
 
 def test_the_next_scan_waits_where_the_reader_wants_a_pause(make_house, enter):  # noqa: F811
@@ -272,11 +272,11 @@ def test_a_dispute_tells_what_readers_think_now_and_which_parts_they_ticked(make
     press(two, "c", "1", "Control+Enter")
     expect(two.locator(".queue .empty")).to_be_visible()
     assert house.person("supervisor").get(f"/v1/scans/{scan}").json()["review"] == "dispute"
-    judge = opened(enter(house, "supervisor"))
-    told = judge.locator(".reasons").inner_text()
-    assert told.count("operator:") == 1, "a decision that was taken back does not count"
-    assert "ticked part 1" in told
-    assert told.count("second: clear") == 1
+    supervisor = opened(enter(house, "supervisor"))
+    outcome = supervisor.locator(".reasons").inner_text()
+    assert outcome.count("operator:") == 1, "a decision that was taken back does not count"
+    assert "ticked part 1" in outcome
+    assert outcome.count("second: clear") == 1
 
 
 @pytest.mark.parametrize("size", [(1024, 768), *SIZES])
@@ -287,11 +287,11 @@ def test_long_reasons_wrap_and_cover_nothing(size, make_house, enter):  # noqa: 
 
     def with_reasons(route):
         answer = route.fetch()
-        told = answer.json()
-        told["result"]["reasons"] = [
+        outcome = answer.json()
+        outcome["result"]["reasons"] = [
             "the second view of this bag could not be read since its file ends early"
         ] * 6
-        route.fulfill(response=answer, body=json.dumps(told))
+        route.fulfill(response=answer, body=json.dumps(outcome))
 
     page.route("**/v1/scans/*", with_reasons)
     scan_in_window(page, size)

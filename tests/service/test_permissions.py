@@ -197,9 +197,9 @@ def test_settings_are_checked():
 
 def test_the_description_is_complete(house):
     """Every operation states its response (schema or media type) and its problem documents."""
-    told = house.anyone().get("/v1/openapi.json").json()
+    result = house.anyone().get("/v1/openapi.json").json()
     bare = []
-    for path, methods in told["paths"].items():
+    for path, methods in result["paths"].items():
         for method, operation in methods.items():
             content = next(
                 answer

@@ -110,10 +110,10 @@ def test_a_start_on_a_postgresql_that_refuses_writes_says_so(
     engine = connect(url)
     line = ["serve", "--folder", str(tmp_path / "service"), "--database", url, "--port", "18799"]
     with refuse(engine):
-        told = CliRunner().invoke(app, line)
-    assert isinstance(told.exception, StoreError)
-    assert "refuses writes (cannot execute" in str(told.exception)
-    assert "\n" not in str(told.exception)
+        result = CliRunner().invoke(app, line)
+    assert isinstance(result.exception, StoreError)
+    assert "refuses writes (cannot execute" in str(result.exception)
+    assert "\n" not in str(result.exception)
 
 
 def test_a_start_on_a_read_only_sqlite_says_so(make_house, tmp_path):
@@ -160,8 +160,8 @@ def test_a_mistake_in_a_value_is_none_of_the_database(tmp_path):
     store = Store(engine)
     row = {"name": "a", "role": "admin", "failed": 0, "disabled": False, "created_at": 0.0}
     store.write(lambda c: c.execute(tables.accounts.insert().values(**row)) and None)
-    with pytest.raises(Exception, match="UNIQUE") as told:
+    with pytest.raises(Exception, match="UNIQUE") as result:
         store.write(lambda c: c.execute(tables.accounts.insert().values(**row)) and None)
-    assert not isinstance(told.value, StoreError)
+    assert not isinstance(result.value, StoreError)
     assert store.trouble == ""
     store.close()

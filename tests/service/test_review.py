@@ -72,9 +72,9 @@ def test_the_second_reader_is_somebody_else_and_blind(make_house):
         one.get(f"/v1/scans/{scan}/decisions").json()["decisions"][0]["note"] == "see part 1"
     )  # it knows its own decision
     assert decide(two, scan, SUSPECT).json()["closed"] is True
-    told = two.get(f"/v1/scans/{scan}").json()
-    assert told["outcome"] == "suspect"
-    assert {one["by"] for one in told["decisions"]} == {"operator", "second"}
+    result = two.get(f"/v1/scans/{scan}").json()
+    assert result["outcome"] == "suspect"
+    assert {one["by"] for one in result["decisions"]} == {"operator", "second"}
 
 
 def test_a_second_reading_stands(make_house):
@@ -248,9 +248,9 @@ def test_test_images_are_hidden_until_they_are_decided_and_counted(make_house, m
     assert answer["closed"]  # a test image needs no second reader
     taken_back = one.delete(f"/v1/scans/{made}/decisions/{answer['decision']}")
     assert taken_back.status_code == 409  # nobody earns a hit after the answer is known
-    told = house.person("supervisor").get("/v1/statistics").json()
-    assert told["readers"][0]["tip_hits"]["k"] == told["readers"][0]["tip_hits"]["n"] == 1
-    assert told["scans"] == 2  # test images do not count in the figures of the machine
+    result = house.person("supervisor").get("/v1/statistics").json()
+    assert result["readers"][0]["tip_hits"]["k"] == result["readers"][0]["tip_hits"]["n"] == 1
+    assert result["scans"] == 2  # test images do not count in the figures of the machine
 
 
 def test_false_alarms_of_readers_are_counted(make_house):
@@ -387,8 +387,8 @@ def test_the_queue_tells_how_many_wait_whatever_it_shows(house):
     machine, reader = house.machine(), house.person("operator")
     for number in range(3):
         send(machine, tiff(f"alarm {number}"))
-    told = reader.get("/v1/queue?limit=2").json()
-    assert (len(told["scans"]), told["waiting"]) == (2, 3)
+    result = reader.get("/v1/queue?limit=2").json()
+    assert (len(result["scans"]), result["waiting"]) == (2, 3)
 
 
 def test_what_nobody_could_see_is_not_cleared(make_house):

@@ -57,16 +57,16 @@ def test_a_store_of_the_demonstration_is_not_started_as_a_real_one(make_house, t
 
 def test_the_demonstration_tells_the_truth_after_a_decision_alone(make_house, simulated_root):
     truths = load_truths(simulated_root)
-    assert {told == "Nothing is hidden in it." for told in truths.values()} == {True, False}
+    assert {result == "Nothing is hidden in it." for result in truths.values()} == {True, False}
     house = make_house(second_reader="none", reviewed="all")
     reader = house.person("operator")
-    for name, told in (("demo_1", "Hidden in it: powder."), ("real", None)):
+    for name, result in (("demo_1", "Hidden in it: powder."), ("real", None)):
         scan = send(house.machine(), tiff("alarm", name), name=f"{name}.tif").json()["id"]
-        if told:
-            house.service.truths[name] = told
+        if result:
+            house.service.truths[name] = result
         assert "truth" not in reader.get(f"/v1/scans/{scan}").json()
         reader.post("/v1/queue/claim", json={"scan_id": scan})
         made = reader.post(
             f"/v1/scans/{scan}/decisions", json={"value": "suspect", "reason": "foreign part"}
         ).json()
-        assert made.get("truth") == told
+        assert made.get("truth") == result

@@ -16,7 +16,7 @@ from bagscan.service.inference.worker import serve_tasks
 NOT_COMPARED = {"truth", "id", "path", "timings", "views"}
 
 
-def told(row):
+def result(row):
     return {key: value for key, value in row.items() if key not in NOT_COMPARED}
 
 
@@ -52,7 +52,7 @@ def test_library_command_line_and_service_say_the_same(make_house, simulated_roo
             files=[("files", (path.name, path.read_bytes())) for path in files.values()],
         )
         assert answer.status_code == 200, answer.text
-        assert told(answer.json()) == json.loads(json.dumps(told(library)))
+        assert result(answer.json()) == json.loads(json.dumps(result(library)))
         found += len(library["findings"])
     assert found > 0
     # At the model's own operating point, against the command line.
@@ -66,7 +66,7 @@ def test_library_command_line_and_service_say_the_same(make_house, simulated_roo
             "/v1/screen",
             files=[("files", (path.name, path.read_bytes())) for path in files.values()],
         )
-        assert told(answer.json()) == told(row)
+        assert result(answer.json()) == result(row)
 
 
 def test_the_service_itself_loads_no_torch():

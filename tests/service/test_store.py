@@ -86,8 +86,8 @@ def test_a_write_that_fails_takes_no_other_with_it(store):
     ]
     gate.set()
     assert blocked.result(5)
-    told = [future.exception(5) for future in futures]
-    assert [error is None for error in told] == [True, True, False, True, True, True, True]
+    outcome = [future.exception(5) for future in futures]
+    assert [error is None for error in outcome] == [True, True, False, True, True, True, True]
     with store.read() as connection:
         assert connection.execute(select(func.count()).select_from(scans)).scalar_one() == 7
 
@@ -164,9 +164,9 @@ def test_the_whole_service_works_on_either(make_house, database_url):
         )
     supervisor = house.person("supervisor")
     assert supervisor.get("/v1/audit/verify").json()["wrong"] == []
-    told = supervisor.get("/v1/statistics").json()
-    assert told["agreement"]["k"] == told["agreement"]["n"] == 1
-    assert told["outcomes"]["alarms_confirmed"]["k"] == 1
+    outcome = supervisor.get("/v1/statistics").json()
+    assert outcome["agreement"]["k"] == outcome["agreement"]["n"] == 1
+    assert outcome["outcomes"]["alarms_confirmed"]["k"] == 1
 
 
 def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
@@ -179,7 +179,7 @@ def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
     )
     house.service.keep_head()
     folder = house.service.config.folder
-    told = backup.back_up(house.service.store, folder, tmp_path / "b.tar")
+    outcome = backup.back_up(house.service.store, folder, tmp_path / "b.tar")
     assert oct((tmp_path / "b.tar").stat().st_mode & 0o777) == "0o600"  # it holds keys
     with house.service.store.read() as connection:
         before = {
@@ -189,7 +189,7 @@ def test_a_back_up_restores_into_either(make_house, database_url, tmp_path):
     new = tmp_path / "new"
     engine = connect(database_url or f"sqlite:///{tmp_path}/new.sqlite")
     again = backup.restore(tmp_path / "b.tar", new, engine)
-    assert again["rows"] == told["rows"] == sum(map(len, before.values()))
+    assert again["rows"] == outcome["rows"] == sum(map(len, before.values()))
     with engine.connect() as connection:
         after = {
             table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
@@ -291,9 +291,9 @@ def test_retention_removes_images_that_nothing_needs_and_keeps_the_record(make_h
     assert needed < before
     assert set(service.files.digests()) == needed  # files that b.tif shares with a.tif still exist
     supervisor = house.person("supervisor")
-    told = supervisor.get(f"/v1/scans/{old}").json()
-    assert told["purged"]
-    assert told["result"]["decision"] == "CLEAR"
+    outcome = supervisor.get(f"/v1/scans/{old}").json()
+    assert outcome["purged"]
+    assert outcome["result"]["decision"] == "CLEAR"
     assert supervisor.get(f"/v1/scans/{old}/views/0/pixels").status_code == 410
     assert supervisor.get(f"/v1/scans/{same_bytes}/views/0/pixels").status_code == 200
     assert any(
@@ -429,8 +429,8 @@ def test_exports_name_what_they_hold(make_house, tmp_path):
             == 201
         )
     with house.service.store.read() as connection:
-        told = export_decided(connection, house.service.files, tmp_path / "out")
-    assert told == {"scans": 2, "images": 2, "annotations": 1, "out": str(tmp_path / "out")}
+        outcome = export_decided(connection, house.service.files, tmp_path / "out")
+    assert outcome == {"scans": 2, "images": 2, "annotations": 1, "out": str(tmp_path / "out")}
     found = json.loads((tmp_path / "out" / "annotations.json").read_text())
     marked = {a["image_id"] for a in found["annotations"]}
     assert {image["scan_id"] for image in found["images"] if image["id"] in marked} == {suspect}
@@ -446,8 +446,8 @@ def test_a_box_that_a_reader_drew_is_kept_signed_and_exported(make_house, tmp_pa
     house = make_house(second_reader="none", reviewed="all")
     reader, scan = house.person("operator"), send(house.machine(), tiff("clear")).json()["id"]
     reader.post("/v1/queue/claim", json={"scan_id": scan})
-    view, told = next(iter(reader.get(f"/v1/scans/{scan}").json()["views"].items()))
-    box = [2, 3, told["width"] - 1, 9]
+    view, outcome = next(iter(reader.get(f"/v1/scans/{scan}").json()["views"].items()))
+    box = [2, 3, outcome["width"] - 1, 9]
     reading = {
         "value": "suspect",
         "reason": "cannot tell",
@@ -455,7 +455,7 @@ def test_a_box_that_a_reader_drew_is_kept_signed_and_exported(make_house, tmp_pa
     }
     wrong = [
         {"view_id": "top", "box_xyxy": box},
-        {"view_id": view, "box_xyxy": [2, 3, told["width"] + 1, 9]},
+        {"view_id": view, "box_xyxy": [2, 3, outcome["width"] + 1, 9]},
         {"view_id": view, "box_xyxy": [5, 3, 5.5, 9]},
         {"view_id": view, "box_xyxy": [9, 3, 2, 9]},
     ]
@@ -491,8 +491,8 @@ def test_the_other_view_of_a_suspect_scan_is_no_negative(make_house, tmp_path):
         json={"value": "suspect", "reason": "dense block", "parts": [0]},
     )
     with house.service.store.read() as connection:
-        told = export_decided(connection, house.service.files, tmp_path / "out")
-    assert (told["images"], told["annotations"]) == (1, 1)
+        outcome = export_decided(connection, house.service.files, tmp_path / "out")
+    assert (outcome["images"], outcome["annotations"]) == (1, 1)
 
 
 def test_what_is_refused_leaves_no_files(make_house):
@@ -547,14 +547,14 @@ def test_what_is_no_database_is_told(url):
 
 def test_a_file_that_is_no_database_is_told(make_house, tmp_path):
     (tmp_path / "store.sqlite").write_bytes(
-        b"no database at all, whatever its name says, and long enough to be one " * 20
+        b"no database at all, despite its name, and long enough to be one " * 20
     )
     with pytest.raises(StoreError, match="not a database"):
         make_house(folder=tmp_path)
-    told = CliRunner().invoke(
+    outcome = CliRunner().invoke(
         app, ["store", "backup", str(tmp_path / "b.tar"), "--folder", str(tmp_path)]
     )
-    assert isinstance(told.exception, StoreError)
+    assert isinstance(outcome.exception, StoreError)
 
 
 @pytest.mark.parametrize("setting", ["folder=5", "watch=[5]"])

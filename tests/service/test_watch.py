@@ -34,9 +34,9 @@ def test_both_views_of_a_bag_get_one_verdict(watched):
     house = make()
     (folder / "7_below.tif").write_bytes(tiff("alarm", 1))
     (folder / "7_side.tif").write_bytes(tiff("clear", 2))
-    told = json.loads(wait_for(folder / "results" / "7.json").read_text())
-    assert told["decision"] == "ALARM"
-    assert sorted(told["views"]) == ["below", "side"]
+    answer = json.loads(wait_for(folder / "results" / "7.json").read_text())
+    assert answer["decision"] == "ALARM"
+    assert sorted(answer["views"]) == ["below", "side"]
     assert sorted(path.name for path in (folder / "accepted").iterdir()) == [
         "7_below.tif",
         "7_side.tif",
@@ -63,8 +63,8 @@ def test_what_cannot_be_taken_in_is_put_aside_and_is_review(watched):
     (folder / "empty.tif").touch()
     (folder / "dangling.tif").symlink_to(folder / "gone.tif")
     for name in ("9", "empty", "dangling"):
-        told = json.loads(wait_for(folder / "results" / f"{name}.json").read_text())
-        assert (told["decision"], told["reason_codes"]) == ("REVIEW", ["unreadable"])
+        answer = json.loads(wait_for(folder / "results" / f"{name}.json").read_text())
+        assert (answer["decision"], answer["reason_codes"]) == ("REVIEW", ["unreadable"])
         assert "REVIEW" in wait_for(folder / "refused" / f"{name}.tif.txt").read_text()
 
 
@@ -212,8 +212,8 @@ def test_a_name_that_is_no_text_is_refused_and_told(watched):
     folder, make = watched
     make()
     (folder / os.fsdecode(b"b\xe9.tif")).write_bytes(tiff("clear"))
-    told = json.loads(wait_for(folder / "results" / "b\\xe9.json").read_text())
-    assert told["decision"] == "REVIEW"
+    answer = json.loads(wait_for(folder / "results" / "b\\xe9.json").read_text())
+    assert answer["decision"] == "REVIEW"
     until(lambda: len(list((folder / "refused").iterdir())) == 2)
 
 

@@ -375,10 +375,10 @@ def test_convert_images_a_users_scan_and_says_how(made, tmp_path):
     with pytest.raises(DataError, match="--out"):
         convert_scan(path, path.parent.parent)
     (tmp_path / "again").mkdir()
-    told = convert_scan(
+    result = convert_scan(
         path, tmp_path / "again", Calibration.of_profile(load_profile("g640_coarse"))
     ).description
-    assert "g640_coarse" in told
+    assert "g640_coarse" in result
 
 
 def test_convert_finds_air_where_it_is_not_full_scale(made, tmp_path):
@@ -429,7 +429,7 @@ def test_wedges_of_a_users_own(tmp_path):
     low, high = spectral.transmission(np.array([[8.0]]), [material("aluminium")])[0]
     assert calibration.table(-np.log(low), -np.log(high)) == pytest.approx(13, abs=0.3)
     assert "4 wedges" in calibration.description
-    for change, told in (
+    for change, result in (
         ({"scatter": {"share": 0.02, "sigma_px": 0}}, "sigma_px above 0"),
         ({"scatter": {"share": -0.5, "sigma_px": 20}}, "scatter.share"),
         ({"electronic": -3}, "electronic"),
@@ -441,7 +441,7 @@ def test_wedges_of_a_users_own(tmp_path):
         ),
     ):
         path.write_text(yaml.safe_dump({"wedges": rows} | change))
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=result):
             read_wedges(path)
     path.write_text("wedges: [{z: 7}]\n")
     with pytest.raises(ConfigError, match="not a wedge file"):

@@ -147,8 +147,8 @@ def test_area_cnr_is_what_a_matched_filter_reaches(profile):
     clean, changed = (
         transmission(scene(b), plain, view, Y_MM, per_pixel=2) for b in (bare, with_sheet)
     )
-    told = detectability(clean, changed, plain, view).area_cnr
-    assert matched_filter_cnr(plain, bare, with_sheet) == pytest.approx(told, rel=0.35)
+    result = detectability(clean, changed, plain, view).area_cnr
+    assert matched_filter_cnr(plain, bare, with_sheet) == pytest.approx(result, rel=0.35)
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["belt", "channel"])

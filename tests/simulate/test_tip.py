@@ -151,7 +151,7 @@ def test_from_file_to_file(tmp_path, scene):
     write_counts(
         tmp_path / "raw.tif", np.full((2, 200, 300), 40000, np.uint16), ("low", "high"), 60000
     )
-    told = project_file(
+    result = project_file(
         tmp_path / "raw.tif",
         tmp_path / "out.tif",
         "metal_plate",
@@ -163,7 +163,7 @@ def test_from_file_to_file(tmp_path, scene):
         1,
         air=1.0,
     )
-    assert "basis-material" in told["method"]
+    assert "basis-material" in result["method"]
     made = read_scan(tmp_path / "out.tif").views[0]
     assert made.channels == ("low", "high", "zeff")
     assert made.pixels[0].min() < 0.65  # 0.667 before

@@ -143,8 +143,8 @@ def test_the_command_refuses_a_model_that_alarms_more(model, archive, tmp_path, 
     run = CliRunner().invoke(app, [*args, "--json"])
     assert isinstance(run.exception, DataError) == (after > before) == (not out.exists())
     if after <= before:
-        told = json.loads(run.stdout)
-        assert (told["false_alarms_before"], told["false_alarms"]) == (before, after)
+        answer = json.loads(run.stdout)
+        assert (answer["false_alarms_before"], answer["false_alarms"]) == (before, after)
 
 
 def test_an_output_that_cannot_be_written_is_refused_first(model, archive, tmp_path, monkeypatch):

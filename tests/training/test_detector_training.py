@@ -176,8 +176,8 @@ def test_a_model_folder_comes_back_and_all_runtimes_agree(trained, made, tmp_pat
     with pytest.raises(ModelError):
         load_model(tmp_path / "again", "onnxruntime")
     export_onnx(tmp_path / "again")
-    told = verify(tmp_path / "again", sizes=((96, 128), (75, 131)))
-    assert told["agree"], told
+    result = verify(tmp_path / "again", sizes=((96, 128), (75, 131)))
+    assert result["agree"], result
     (tmp_path / "again" / "weights.safetensors").write_bytes(b"torn")
     with pytest.raises(ModelError):
         Detector.load(tmp_path / "again")
@@ -195,9 +195,9 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
     assert usable.operating_point.chosen_on_split == "val"
     assert usable.operating_point.expected_fpr <= 0.35
     bags = score_dataset(made, usable, "val")
-    told = measure(bags, usable.thresholds)
-    assert told["bag_fp"] == pytest.approx(usable.operating_point.expected_fpr)
-    assert 0 <= told["on_the_anomaly"] <= told["bag_tp"] <= 1
+    result = measure(bags, usable.thresholds)
+    assert result["bag_fp"] == pytest.approx(usable.operating_point.expected_fpr)
+    assert 0 <= result["on_the_anomaly"] <= result["bag_tp"] <= 1
     screener = Screener.load(folder, runtime="torch")
     for bag in bags[:4]:
         views = tuple(
@@ -235,9 +235,9 @@ def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
         ],
     )
     assert done.exit_code == 0, done.output
-    told = json.loads((tmp_path / "figures.json").read_text())
-    assert set(told["groups"]) == {"new_stagings", "unseen_families"}
-    assert told["all"]["bags"] == sum(group["bags"] for group in told["groups"].values())
+    result = json.loads((tmp_path / "figures.json").read_text())
+    assert set(result["groups"]) == {"new_stagings", "unseen_families"}
+    assert result["all"]["bags"] == sum(group["bags"] for group in result["groups"].values())
 
 
 def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp_path):

@@ -34,11 +34,11 @@ def test_the_batches_of_a_run_do_not_depend_on_who_draws_them(processes, rank):
         for step in range(4, 13)
     ]
     assert len(found) == 9
-    for drawn, told in zip(found, expected, strict=True):
-        assert [type(part) for part in drawn] == [type(part) for part in told], (
+    for drawn, result in zip(found, expected, strict=True):
+        assert [type(part) for part in drawn] == [type(part) for part in result], (
             "nothing is converted on the way"
         )
-        assert all(np.array_equal(a, b) for a, b in zip(drawn, told, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(drawn, result, strict=True))
 
 
 @pytest.mark.parametrize("processes", [0, pytest.param(2, marks=forks)])

@@ -29,14 +29,14 @@ weekly = pytest.mark.weekly
 def test_ap_is_the_mean_precision_at_each_positive_over_all_images():
     truth = np.array([[1, 0], [0, 1], [1, 0], [0, 0], [0, UNKNOWN]])
     scores = np.array([[0.9, 0.2], [0.8, 0.6], [0.3, 0.7], [0.1, 0.1], [0.05, 0.99]])
-    told = ranking_table(truth, scores, ("a", "b"))
-    assert told["ap"]["a"] == pytest.approx((1 / 1 + 2 / 3) / 2)
-    assert told["ap"]["b"] == pytest.approx(1 / 2)  # the unknown one is not ranked
-    assert told["map"] == pytest.approx((5 / 6 + 1 / 2) / 2)
+    result = ranking_table(truth, scores, ("a", "b"))
+    assert result["ap"]["a"] == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert result["ap"]["b"] == pytest.approx(1 / 2)  # the unknown one is not ranked
+    assert result["map"] == pytest.approx((5 / 6 + 1 / 2) / 2)
     # At 0.5: a has 1 right, 1 wrong, 1 missed; b has 1 right and 1 wrong.
-    assert told["micro_precision"] == pytest.approx(2 / 4)
-    assert told["micro_recall"] == pytest.approx(2 / 3)
-    assert told["macro_recall"] == pytest.approx((1 / 2 + 1) / 2)
+    assert result["micro_precision"] == pytest.approx(2 / 4)
+    assert result["micro_recall"] == pytest.approx(2 / 3)
+    assert result["macro_recall"] == pytest.approx((1 / 2 + 1) / 2)
     low, high = map_interval(np.repeat(truth[:4], 20, 0), np.repeat(scores[:4], 20, 0))
     assert (
         low
@@ -48,9 +48,11 @@ def test_ap_is_the_mean_precision_at_each_positive_over_all_images():
 
 
 def test_a_class_without_positives_is_undefined_and_not_averaged():
-    told = ranking_table(np.array([[1, 0], [0, 0]]), np.array([[0.9, 0.8], [0.1, 0.2]]), ("a", "b"))
-    assert np.isnan(told["ap"]["b"])
-    assert told["map"] == 1
+    result = ranking_table(
+        np.array([[1, 0], [0, 0]]), np.array([[0.9, 0.8], [0.1, 0.2]]), ("a", "b")
+    )
+    assert np.isnan(result["ap"]["b"])
+    assert result["map"] == 1
 
 
 def test_labels_as_sixray_writes_them():
@@ -133,12 +135,12 @@ def test_phase_one_trains_resumes_and_tells_curves(phase_1, tmp_path, said):
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert sum("validation" in row for row in rows) == 2
     assert Model.load(model).scorer.config.classes
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         app,
         ["evaluate", str(phase_1), "--model", str(model), "--out", str(tmp_path / "results.json")],
     )
-    assert told.exit_code == 0, told.output
-    assert "classes of whole images: mAP" in told.output
+    assert result.exit_code == 0, result.output
+    assert "classes of whole images: mAP" in result.output
     assert set(
         json.loads((tmp_path / "results.json").read_text())["results"]["classes"]["ap"]
     ) == set(Model.load(model).scorer.config.classes)
@@ -227,8 +229,8 @@ def goes_all_the_way(config: Path, run: Path, scan: Path) -> dict:
         ["evaluate", str(config), "--model", str(folder), "--out", str(run / "results.json")],
         ["screen", str(scan), "--model", str(folder), "--views", "", "--out", str(report)],
     ):
-        told = CliRunner().invoke(app, words)
-        assert told.exit_code == 0, told.output
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
     assert Model.load(folder).operating_point is not None
     assert json.loads((run / "results.json").read_text())["results"]["operating_point"]
     (row,) = json.loads((report / "findings.json").read_text())

@@ -30,7 +30,7 @@ from bagscan.workers.tasks import answer_or_error
 
 ScreenBag = Callable[[list[str], list[dict[str, str]], list[str], list[str]], dict[str, Any]]
 Answer = tuple[int, dict[str, Any], dict[str, Any]]  # number, bag, answer
-TRIES = 3  # attempts at a bag
+MAX_ATTEMPTS = 3  # attempts at a bag
 LOOK_S = 0.5  # between two checks for overdue bags
 START_S = 300.0
 AGAIN_S = 1.0  # before an actor that failed to start is started again
@@ -66,14 +66,14 @@ class _Actor:
 
 
 @dataclass
-class _Given:
+class _Assignment:
     """A bag in progress.
 
     Attributes:
         number: of the bag in the run.
         bag: its views, expected views and model ids.
         attempt: number of the attempt, from 1.
-        reference: Ray's reference to the answer; None before the bag is given to an actor.
+        reference: Ray's reference to the answer; None before the bag is assigned to an actor.
     """
 
     number: int
@@ -89,31 +89,31 @@ class _Seat:
     Attributes:
         actor: the present actor.
         starting: Ray's reference to the result of ``ready``; None once the actor is ready.
-        given: bags of the actor, in the order in which it screens them.
+        assigned: bags of the actor, in the order in which it screens them.
         since: monotonic time at which the actor was started, or began the first of its bags.
     """
 
     actor: Any = None
     starting: Any = None
-    given: deque[_Given] = field(default_factory=deque)
+    assigned: deque[_Assignment] = field(default_factory=deque)
     since: float = 0.0
 
     def references(self) -> list[Any]:
         """Return the references to wait for."""
         if self.starting is not None:
             return [self.starting]
-        return [item.reference for item in self.given]
+        return [item.reference for item in self.assigned]
 
-    def give(self, item: _Given) -> None:
+    def assign(self, item: _Assignment) -> None:
         bag = item.bag
         item.reference = self.actor.screen.remote(bag["views"], bag["expected"], bag["ids"])
-        self.since = self.since if self.given else time.monotonic()
-        self.given.append(item)
+        self.since = self.since if self.assigned else time.monotonic()
+        self.assigned.append(item)
 
-    def taken(self, reference: Any) -> _Given:
+    def take_finished(self, reference: Any) -> _Assignment:
         """Remove and return a finished bag; the actor has begun the next one."""
-        (item,) = (given for given in self.given if given.reference == reference)
-        self.given.remove(item)
+        (item,) = (assigned for assigned in self.assigned if assigned.reference == reference)
+        self.assigned.remove(item)
         self.since = time.monotonic()
         return item
 
@@ -177,8 +177,8 @@ class RayPool:
         Raises:
             BagscanError: no worker is left, and the cluster does not start another.
         """
-        waiting = deque(_Given(number, bag) for number, bag in bags)
-        while waiting or any(seat.given for seat in self._seats):
+        waiting = deque(_Assignment(number, bag) for number, bag in bags)
+        while waiting or any(seat.assigned for seat in self._seats):
             self._hand_out(waiting)
             seats = {reference: seat for seat in self._seats for reference in seat.references()}
             done, _ = ray.wait(list(seats), num_returns=1, timeout=LOOK_S)
@@ -191,14 +191,14 @@ class RayPool:
             for seat in list(self._seats):
                 yield from self._stop_overdue(seat, waiting)
 
-    def _hand_out(self, waiting: deque[_Given]) -> None:
+    def _hand_out(self, waiting: deque[_Assignment]) -> None:
         """Give each ready actor a bag, and then each a second one, as long as bags are waiting."""
         for ahead in range(1, AHEAD + 1):
             for seat in self._seats:
-                if waiting and seat.starting is None and len(seat.given) < ahead:
-                    seat.give(waiting.popleft())
+                if waiting and seat.starting is None and len(seat.assigned) < ahead:
+                    seat.assign(waiting.popleft())
 
-    def _answer(self, seat: _Seat, reference: Any, waiting: deque[_Given]) -> Iterator[Answer]:
+    def _answer(self, seat: _Seat, reference: Any, waiting: deque[_Assignment]) -> Iterator[Answer]:
         """Yield the answer of a finished bag, unless the bag is to be screened again."""
         try:
             answer = ray.get(reference)
@@ -210,21 +210,23 @@ class RayPool:
             }
         except RayError as error:  # the process or its node ended, or ran out of memory
             lost = self._replace_actor(seat, waiting)
-            if lost.attempt < TRIES:
-                waiting.appendleft(_Given(lost.number, lost.bag, lost.attempt + 1))
+            if lost.attempt < MAX_ATTEMPTS:
+                waiting.appendleft(_Assignment(lost.number, lost.bag, lost.attempt + 1))
                 return
             name = type(error).__name__
             answer = {
                 "ok": False,
-                "error": f"the process ended in the middle of its work, {TRIES} times: {name}",
+                "error": (
+                    f"the process ended in the middle of its work, {MAX_ATTEMPTS} times: {name}"
+                ),
                 "code": ReasonCode.NOT_FINISHED,
             }
             yield lost.number, lost.bag, answer
             return
-        given = seat.taken(reference)
-        yield given.number, given.bag, answer
+        assigned = seat.take_finished(reference)
+        yield assigned.number, assigned.bag, answer
 
-    def _stop_overdue(self, seat: _Seat, waiting: deque[_Given]) -> Iterator[Answer]:
+    def _stop_overdue(self, seat: _Seat, waiting: deque[_Assignment]) -> Iterator[Answer]:
         """Yield an error for a bag that takes too long; remove an actor that does not start.
 
         Raises:
@@ -241,9 +243,9 @@ class RayPool:
                     )
             return
         if (
-            not seat.given
+            not seat.assigned
             or time.monotonic() - seat.since < self._config.timeout_s
-            or ray.wait([seat.given[0].reference], timeout=0)[0]
+            or ray.wait([seat.assigned[0].reference], timeout=0)[0]
         ):
             return
         late = self._replace_actor(seat, waiting)
@@ -254,12 +256,12 @@ class RayPool:
         }
         yield late.number, late.bag, answer
 
-    def _replace_actor(self, seat: _Seat, waiting: deque[_Given]) -> _Given:
+    def _replace_actor(self, seat: _Seat, waiting: deque[_Assignment]) -> _Assignment:
         """Start a new actor; requeue the bags that the old one had not begun, return the first."""
-        first, *rest = seat.given
-        requeued = [_Given(item.number, item.bag, item.attempt) for item in rest]
+        first, *rest = seat.assigned
+        requeued = [_Assignment(item.number, item.bag, item.attempt) for item in rest]
         waiting.extendleft(reversed(requeued))
-        seat.given.clear()
+        seat.assigned.clear()
         ray.kill(seat.actor)
         self._start(seat)
         return first

@@ -10,7 +10,7 @@ LINE_PX, GAP_PX = 14, 4
 CAPTION_COLOUR = "#5a5a5a"
 
 
-def contact_sheet(
+def draw_contact_sheet(
     pictures: Sequence[tuple[Image.Image, str]], columns: int, cell: tuple[int, int]
 ) -> Image.Image:
     """Arrange pictures in a grid, each shrunk to fit its cell below its caption.

@@ -12,7 +12,7 @@ from bagscan.core.annotation import Annotation
 from bagscan.core.errors import ReadError
 from bagscan.datasets.record import Collection, Record
 from bagscan.formats import read_scan
-from bagscan.imaging.contact_sheet import contact_sheet
+from bagscan.imaging.contact_sheet import draw_contact_sheet
 from bagscan.reporting.pictures import displayable
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def write_annotation_sheet(collection: Collection, path: Path) -> int:
     chosen = annotated[:: max(1, -(-len(annotated) // MAX_SCANS))]
     labels = sorted({a.label for record in annotated for a in record.annotations})
     cells = [cell for record in chosen if (cell := _draw_record(record, labels)) is not None]
-    contact_sheet(cells, COLUMNS, (CELL_PX, CELL_PX)).save(path)
+    draw_contact_sheet(cells, COLUMNS, (CELL_PX, CELL_PX)).save(path)
     return len(cells)
 
 

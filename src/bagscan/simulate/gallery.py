@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bagscan.imaging.channels import Calibration, image
-from bagscan.imaging.contact_sheet import contact_sheet
+from bagscan.imaging.contact_sheet import draw_contact_sheet
 from bagscan.imaging.scanner import Profile, load_profile
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.assembly import Assembly
@@ -126,7 +126,7 @@ def draw_views(scene: Scene, scanner: Profile, seed: int) -> list[np.ndarray]:
 
 def _draw_sheet(path: Path, cells: list[tuple[np.ndarray, str]], columns: int) -> Path:
     pictures = [(Image.fromarray(crop_to_ink(pixels)), label) for pixels, label in cells]
-    contact_sheet(pictures, columns, CELL).save(path)
+    draw_contact_sheet(pictures, columns, CELL).save(path)
     return path
 
 

@@ -21,11 +21,11 @@ ITEM_WEIGHT = 4.0  # additional weight of the cells of a prohibited item
 
 @dataclass(frozen=True)
 class CropBatch:
-    """Batch of crops.
+    """Batch of crops or windows.
 
     Attributes:
-        features: (B, C, side, side) float32.
-        counts: (B, 128, side / 8, side / 8) uint8, label pixels per cell of each label.
+        features: (B, C, H, W) float32.
+        counts: (B, 128, H / 8, W / 8) uint8, label pixels per cell of each label.
         device: (B,) number of the device that needs a verdict, -1 for none.
     """
 

@@ -36,24 +36,24 @@ class PixelBatch:
 
 
 def build_pixel_batch(
-    shown: Sequence[Window],
+    windows: Sequence[Window],
     kinds: int,
     images: str,
     noise: float,
     rng: np.random.Generator,
 ) -> PixelBatch:
-    """Build a batch of windows of scans; smaller ones are padded with air.
+    """Build a batch of windows of scans.
 
     Args:
-        shown: window of each scan.
+        windows: window of each scan, all of one size.
         kinds: number of kinds of anomalies, the first categories.
         images: ``raw`` or ``colour``.
         noise: largest standard deviation of noise on the features; 0 for none.
         rng: generator of the noise.
     """
-    n = len(shown)
-    rows_px = max(round_up(item.box.rows) for item in shown)
-    widths = [max(round_up(item.box.columns[v][1]) for item in shown) for v in range(VIEWS)]
+    n = len(windows)
+    rows_px = max(round_up(item.box.rows) for item in windows)
+    widths = [max(round_up(item.box.columns[v][1]) for item in windows) for v in range(VIEWS)]
     h, w = rows_px // CELL_PX, max(widths) // CELL_PX
     truth = np.zeros((VIEWS * n, TRUTHS, h, w), np.float32)
     has_cell = np.zeros((VIEWS * n, 1, h, w), np.float32)
@@ -61,7 +61,7 @@ def build_pixel_batch(
     for v, width in enumerate(widths):
         features = np.zeros((n, N_FEATURES, rows_px, width), np.float32)
         counts = np.zeros((n, N_BITS, h, width // CELL_PX), np.uint8)
-        for k, item in enumerate(shown):
+        for k, item in enumerate(windows):
             view = item.scene.views[v]
             cut(view, item.anomalous, item.poses[v], features[k], counts[k])
             if item.over:
@@ -72,23 +72,20 @@ def build_pixel_batch(
                 truth[v * n + k, :, :, : counts.shape[3]] = truth_of(counts[k], kinds)
                 shown_cells = -(-columns_shown(view, item.box, v) // CELL_PX)
                 has_cell[v * n + k, :, :, :shown_cells] = 1
-            if item.projected:  # one view alone cannot tell
+            if item.projected:  # ambiguous in one view
                 counts[k, IGNORED][cells] = PIXELS_PER_CELL
         if noise:
             degrade(features, noise, rng)
-        host = torch.tensor([-1 if item.projected else item.scene.views[v].host for item in shown])
-        views.append(
-            CropBatch(
-                torch.from_numpy(convert_features(features, images)), torch.from_numpy(counts), host
-            )
-        )
-    bags = _build_truth(shown, torch.from_numpy(truth), torch.from_numpy(has_cell))
+        host = [-1 if item.projected else item.scene.views[v].host for item in windows]
+        shown = torch.from_numpy(convert_features(features, images))
+        views.append(CropBatch(shown, torch.from_numpy(counts), torch.tensor(host)))
+    bags = _build_truth(windows, torch.from_numpy(truth), torch.from_numpy(has_cell))
     return PixelBatch(tuple(views), bags)
 
 
-def _build_truth(shown: Sequence[Window], truth: Tensor, has_cell: Tensor) -> BagBatch:
-    n, masks, bag, hidden = len(shown), [], [], []
-    for k, item in enumerate(shown):
+def _build_truth(windows: Sequence[Window], truth: Tensor, has_cell: Tensor) -> BagBatch:
+    n, masks, bag, hidden = len(windows), [], [], []
+    for k, item in enumerate(windows):
         is_visible = [
             item.only_view in (None, v) and bool(view.about["visible"])
             for v, view in enumerate(item.scene.views[:VIEWS])

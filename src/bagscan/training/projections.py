@@ -3,8 +3,8 @@
 Log attenuations add up along a ray (Beer-Lambert law), so the difference between the scans of a
 scene with and without its anomaly can be added to another scan. On a device in both views, the
 object is hidden in the device or taped to it. On the device in one view and beside it in the other,
-it is a loose thing in the bag. Both come from the same object and look alike in the first of these
-views, so a network can only tell them apart by comparing the views.
+it is a loose thing in the bag. Both look the same in one of the views, so a network can only
+distinguish them by comparing the views.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def project(
     cut(view, False, pose, without, added_counts)
     cut(view, True, pose, added, added_counts)
     cells = np.asarray(added_counts[:kinds].max(0) > 0)
-    # Whatever else differs between the two scans, such as scatter, is left out.
+    # Other differences between the two scans, such as scatter, are left out.
     mask = binary_dilation(cells).repeat(CELL_PX, 0).repeat(CELL_PX, 1)
     z3 = added[0] * added[3] ** 3 - without[0] * without[3] ** 3
     difference = np.maximum(added[:2] - without[:2], 0) * mask

@@ -42,12 +42,12 @@ class WholeBagsConfig(BagsTaskConfig):
     """Settings of the training on windows of bags, each around a whole device.
 
     Attributes:
-        margin: smallest distance between the device and the window's edges, in cells.
+        margin: smallest distance between the device and the window's edges, in cells; less at the
+            edge of the view.
         overlay: share of bags to which the contents of another, randomly chosen bag are added as
             clutter.
-        projected: share of bags whose two scans show the anomaly of another scene, once beside the
-            device and once on it, in place of their own anomaly; see
-            :mod:`bagscan.training.projections`.
+        projected: share of bags that show the anomaly of another scene in place of their own, once
+            beside the device and once on it. Bags without a place for it keep their own.
         noise: largest standard deviation of noise on the features.
         single_view_weight: weight of the single-view losses.
         single_view_verdict_weight: weight of the loss of verdicts within these losses.

@@ -49,12 +49,12 @@ class WindowSampler:
         self.projectable = [scene for scene in scenes if can_be_projected(scene)]
 
     def draw(self, rng: np.random.Generator) -> PixelBatch:
-        """Draw bags. Each appears twice with the same window: without and with its anomaly."""
+        """Draw bags. Each appears twice with the same window: without and with an anomaly."""
         bags = self.config.bags
-        drawn = [self._draw(rng) for _ in range(SIZES * bags)]
-        drawn.sort(key=lambda item: item.box.area)
+        places = [self._draw(rng) for _ in range(SIZES * bags)]
+        places.sort(key=lambda item: item.box.area)
         first = int(rng.integers(SIZES)) * bags
-        similar = drawn[first : first + bags]
+        similar = places[first : first + bags]
         size = Box(
             0,
             max(item.box.rows for item in similar),
@@ -69,13 +69,13 @@ class WindowSampler:
             rng,
         )
 
-    def _pair(self, drawn: Place, size: Box, rng: np.random.Generator) -> tuple[Window, Window]:
-        """Return the same window of two scans, of which one has an anomaly in the device."""
-        window = self._window(drawn, size, rng)
+    def _pair(self, place: Place, size: Box, rng: np.random.Generator) -> tuple[Window, Window]:
+        """Return the same window of two scans; only the second one has an anomaly."""
+        window = self._window(place, size, rng)
         if rng.random() < self.config.overlay:
             window = replace(window, over=self._window(self._draw(rng), size, rng))
         if rng.random() < self.config.projected:
-            pair = pair_windows(window, drawn.device, self.projectable, rng)
+            pair = pair_windows(window, place.device, self.projectable, rng)
             if pair is not None:
                 return pair
         return window, replace(window, anomalous=True)

@@ -86,21 +86,21 @@ def _span(view: PackedView, device: int) -> np.ndarray:
     return np.stack([points.min(0), points.max(0) + LABEL_STRIDE])
 
 
-def enlarge(box: Box, least: Box, scene: PackedScene, rng: np.random.Generator) -> Box:
+def enlarge(box: Box, min_size: Box, scene: PackedScene, rng: np.random.Generator) -> Box:
     """Return a random box that contains a box, moved into the views where it fits.
 
     Args:
         box: box to contain.
-        least: smallest size; sides become multiples of 64 px.
+        min_size: smallest size; sides become multiples of 64 px.
         scene: packed scene with the views.
         rng: random generator.
     """
     shapes = [view.pixels.shape[1:] for view in scene.views[:VIEWS]]
-    sides = [(box.first_row, box.rows, least.rows, max(h for h, _ in shapes))]
+    sides = [(box.first_row, box.rows, min_size.rows, max(h for h, _ in shapes))]
     sides += [
         (first, number, at_least, width)
         for (first, number), (_, at_least), (_, width) in zip(
-            box.columns, least.columns, shapes, strict=True
+            box.columns, min_size.columns, shapes, strict=True
         )
     ]
     placed = []
