@@ -13,6 +13,8 @@ from bagscan.simulate.recipe import Recipe
 from bagscan.training.detector_experiment import packed_scenes
 from bagscan.training.pixel_batches import build_pixel_batch
 from bagscan.training.projections import ADDING, can_be_projected, pair_windows
+from bagscan.training.whole_bags import WholeBagsConfig
+from bagscan.training.window_sampler import WindowSampler
 from bagscan.training.windows import select_window, whole_box
 
 HOST = 2  # first plane of the truth that is a device
@@ -160,3 +162,37 @@ def test_a_window_without_room_or_with_one_view_stays_as_it_is(scenes, pairs):
     assert pair_windows(window, device, [], rng) is None
     narrow = replace(window.box, columns=tuple((first, 8) for first, _ in window.box.columns))
     assert pair_windows(replace(window, box=narrow), device, donors, rng) is None
+
+
+def sampler_of(scenes, **settings):
+    hosts = [scene for scene in scenes if all(view.host >= 0 for view in scene.views[:2])]
+    return WindowSampler(WholeBagsConfig(bags=2, noise=0.0, **settings), hosts, len(KINDS), "raw")
+
+
+def test_a_batch_shows_each_window_without_and_with_an_anomaly(scenes):
+    sampler = sampler_of(scenes, overlay=0.5, projected=0.5, one_view_share=0.0)
+    found = set()
+    for seed in range(12):
+        batch = sampler.draw(np.random.default_rng(seed))
+        again = sampler.draw(np.random.default_rng(seed))
+        assert torch.equal(batch.bags.truth, again.bags.truth), "a step draws the same batch"
+        n = len(batch.bags.truth) // 2
+        assert n == 4
+        for v, view in enumerate(batch.views):
+            assert all(side % 64 == 0 for side in view.features.shape[2:])
+            assert not batch.bags.truth[v * n : (v + 1) * n : 2, 0].any(), "the first has none"
+            found.add(bool((view.device < 0).any()))
+        assert set(batch.bags.hidden[batch.bags.bag % 2 == 0].tolist()) <= {0.0}
+    assert found == {False, True}, "some windows are projected, others are not"
+
+
+def test_one_view_or_no_donor_leaves_bags_with_their_own_anomaly(scenes):
+    for sampler in (sampler_of(scenes, projected=1.0, one_view_share=1.0), no_donors(scenes)):
+        batch = sampler.draw(np.random.default_rng(0))
+        assert all((view.device >= 0).all() for view in batch.views)
+
+
+def no_donors(scenes):
+    sampler = sampler_of(scenes, projected=1.0, one_view_share=0.0)
+    sampler.projectable = []
+    return sampler
