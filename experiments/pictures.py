@@ -27,7 +27,7 @@ from bagscan.reporting.pictures import displayable
 from bagscan.runtime.load import load_model
 from bagscan.simulate.summary import read_scans
 
-EACH, COLUMNS, CELL, MARGIN_PX, NEAR_PX = 20, 5, (300, 250), 40, 10
+EACH, COLUMNS, CELL, ZOOM, MARGIN_PX, NEAR_PX = 20, 5, (300, 250), 3, 40, 10
 RED, BLACK, GREEN = (230, 0, 0), (0, 0, 0), (0, 150, 60)
 
 
@@ -109,6 +109,7 @@ def _picture(
     rows, columns = np.flatnonzero(relevant.any(1)), np.flatnonzero(relevant.any(0))
     top, left = max(0, rows[0] - MARGIN_PX), max(0, columns[0] - MARGIN_PX)
     picture = Image.fromarray(rgb[top : rows[-1] + MARGIN_PX, left : columns[-1] + MARGIN_PX])
+    picture = picture.resize((ZOOM * picture.width, ZOOM * picture.height))
     hidden = record.get("anomaly", {})
     odds = ", ".join(f"{value:.1f}" for value in seen.logits)
     text = (
