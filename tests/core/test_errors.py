@@ -15,3 +15,9 @@ def test_where_nothing_is_alike_nothing_is_told(tmp_path):
     assert absent(tmp_path / "zebra").endswith("no such file or folder")
     assert absent(tmp_path / "no" / "folder" / "either").endswith("no such file or folder")
     assert nearest("zebra", ["00001"]) == ""
+
+
+def test_hidden_files_are_suggested_only_for_hidden_names(tmp_path):
+    (tmp_path / ".gitignore").touch()
+    assert absent(tmp_path / "gitignor").endswith("no such file or folder")
+    assert absent(tmp_path / ".gitignor").endswith("did you mean '.gitignore'?")

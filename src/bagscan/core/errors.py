@@ -58,6 +58,8 @@ def absent(path: str | Path, what: str = "file or folder") -> str:
     try:
         with os.scandir(path.parent) as siblings:
             names = [entry.name for entry in islice(siblings, MAX_BESIDE)]
+        # Hidden files are suggested only for hidden names.
+        names = [name for name in names if path.name.startswith(".") or name[0] != "."]
     except OSError:
         names = []
     return f"{path}: no such {what}{nearest(path.name, names)}"
