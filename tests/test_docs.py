@@ -16,10 +16,12 @@ from bagscan.cli.terminal import PRESETS
 from bagscan.core import ReasonCode
 from bagscan.datasets.config import DataConfig
 from bagscan.detector.network import NetworkConfig
-from bagscan.formats import write_image
+from bagscan.detector.two_views import TwoViewsConfig
+from bagscan.formats import read_scan, write_image
 from bagscan.model_config import InputConfig
 from bagscan.registry import ALL, builtin_names, part
 from bagscan.service.settings import ServiceConfig
+from bagscan.simulate.recipe import Recipe
 from bagscan.training.augment import AugmentConfig
 from bagscan.training.detection import DetectionExperiment, DetectionTrainingConfig
 from bagscan.training.detector_config import DetectorTaskConfig
@@ -30,6 +32,8 @@ from bagscan.training.loop import LoopConfig
 from bagscan.training.multi_label import MultiLabelConfig, MultiLabelExperiment
 from bagscan.training.one_class import OneClassConfig, OneClassExperiment
 from bagscan.training.ssn import SegmentationExperiment, SSNTrainingConfig
+from bagscan.training.two_views import TwoViewsExperiment, TwoViewsTaskConfig
+from bagscan.training.whole_bags import WholeBagsConfig, WholeBagsExperiment
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
@@ -37,6 +41,8 @@ CONFIGS = [JointExperiment, InputConfig, DataConfig, JointConfig, AugmentConfig,
 CONFIGS += [OneClassExperiment, OneClassConfig, MultiLabelExperiment, MultiLabelConfig]
 CONFIGS += [SegmentationExperiment, SSNTrainingConfig, DetectionExperiment, DetectionTrainingConfig]
 CONFIGS += [DetectorExperiment, DetectorTaskConfig, NetworkConfig, ServiceConfig]
+CONFIGS += [TwoViewsExperiment, TwoViewsConfig, TwoViewsTaskConfig]
+CONFIGS += [WholeBagsExperiment, WholeBagsConfig, Recipe]
 CONFIGS += [part(kind, name).Config for kind in ALL for name in builtin_names(kind)]
 
 
@@ -189,3 +195,19 @@ def module_of(source):
     sys.modules["guide"] = module  # dataclasses look their own module up here
     exec(source, module.__dict__)
     return module
+
+
+@pytest.mark.parametrize(("page", "number"), [("README.md", 1), ("docs/python.md", 0)])
+def test_a_bag_is_screened_from_python_as_shown(page, number, simulated_root, capsys):
+    code = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[number]
+    assert "demo-out/simulated/raw" in code
+    exec(code.replace("demo-out/simulated", str(simulated_root)), {})
+    assert capsys.readouterr().out.split()[0] in {"ALARM", "CLEAR"}, "both views were read"
+
+
+def test_an_array_is_saved_as_the_readme_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0], {})
+    view = read_scan("bag.tif").views[0]
+    assert view.channels == ("low", "high", "zeff")
+    assert view.pixels[:2] == pytest.approx(1.0, abs=1e-3), "air"
