@@ -27,11 +27,12 @@ from bagscan.detector.calibration import calibrate_thresholds
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
-from bagscan.detector.scored_bags import ScoredBag, load_scenes, score_bag
+from bagscan.detector.scored_bags import ScoredBag, score_bag
 from bagscan.detector.thresholds import Thresholds
 from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
 from bagscan.runtime.load import load_model
+from bagscan.simulate.summary import read_scenes
 from bagscan.training.detector_experiment import DetectorExperiment, detector_summary
 from bagscan.training.experiment import SimulatedExperiment, read_experiment
 from experiments.engine import Run, keep, read_table
@@ -108,7 +109,7 @@ def score_in_processes(folder: Path, sets: Sequence[Path], part: str) -> list[Sc
         sets: directories of the sets.
         part: ``val`` or ``test``.
     """
-    scenes = [(root, records) for root in sets for records in load_scenes(root, part)]
+    scenes = [(root, records) for root in sets for records in read_scenes(root, part)]
     bags: list[ScoredBag] = []
     with ProcessPoolExecutor(
         usable_cores(), get_context("spawn"), initializer=_load, initargs=(folder,)

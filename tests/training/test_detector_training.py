@@ -36,24 +36,14 @@ from bagscan.training.pixel_batches import build_pixel_batch
 from bagscan.training.prohibited_places import ProhibitedPlaces
 from bagscan.training.seen_maps import load_scene_maps
 from bagscan.training.windows import Box, box_around, enlarge, select_window, whole_box
+from tests.training.packed_sets import simulate_packed
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A set of ten scenes, two devices, a coarse scanner."""
     root = tmp_path_factory.mktemp("sets") / "set"
-    recipe = Recipe(
-        ("phone", "bottle"),
-        count=40,
-        seed=5,
-        profile="g640_coarse",
-        parts={"train": 2, "val": 3},
-        items=(1, 2),
-        more_devices=0.0,
-    )
-    simulate(recipe, root)
-    packed_scenes((str(root),), 1)
-    return root
+    return simulate_packed(root, count=40, seed=5, parts={"train": 2, "val": 3})
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,12 @@ import torch
 
 from bagscan.datasets.packed import IGNORED, read_packed
 from bagscan.simulate.anomalies import KINDS
-from bagscan.simulate.dataset import simulate
-from bagscan.simulate.recipe import Recipe
-from bagscan.training.detector_experiment import packed_scenes
 from bagscan.training.pixel_batches import build_pixel_batch
 from bagscan.training.projections import ADDING, can_be_projected, pair_windows
 from bagscan.training.whole_bags import WholeBagsConfig
 from bagscan.training.window_sampler import WindowSampler
 from bagscan.training.windows import select_window, whole_box
+from tests.training.packed_sets import simulate_packed
 
 HOST = 2  # first plane of the truth that is a device
 
@@ -23,18 +21,7 @@ HOST = 2  # first plane of the truth that is a device
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     root = tmp_path_factory.mktemp("sets") / "set"
-    recipe = Recipe(
-        ("phone", "bottle"),
-        count=32,
-        seed=6,
-        profile="g640_coarse",
-        parts={"train": 1},
-        items=(1, 2),
-        more_devices=0.0,
-        ways=ADDING,
-    )
-    simulate(recipe, root)
-    packed_scenes((str(root),), 1)
+    simulate_packed(root, count=32, seed=6, parts={"train": 1}, ways=ADDING)
     return list(read_packed(root, ("train",)))
 
 

@@ -22,9 +22,15 @@ RATIO_OF_AIR, MIN_RATIO, MAX_RATIO = 1.3, 0.8, 3.0
 LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
 N_FEATURES = 4  # of raw scans
 CELL_PX = 8  # side of a cell of the maps, in pixels of the view
+MULTIPLE_PX = 64  # sides of the network's input are multiples of this
 COLOUR_SCALE = 1.5
 # Kinds of images that a detector takes: quantity, channels and number of features.
 IMAGES = {"raw": ("dual_energy", CHANNEL_NAMES, N_FEATURES), "colour": ("pseudo_colour", RGB, 3)}
+
+
+def round_up(side_px: int) -> int:
+    """Round a side of the network's input up to a multiple of 64 px."""
+    return -(-side_px // MULTIPLE_PX) * MULTIPLE_PX
 
 
 def features_of(view: View) -> np.ndarray:

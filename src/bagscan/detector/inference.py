@@ -12,12 +12,11 @@ from bagscan.core import Regions, View
 from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice, find_devices
 from bagscan.detector.engine import Engine
-from bagscan.detector.features import CELL_PX, features_of
+from bagscan.detector.features import CELL_PX, features_of, round_up
 from bagscan.detector.together import Numbers, ViewMaps, evaluate_jointly
 from bagscan.encoders.region_means import region_means
 from bagscan.regions import superpixels
 
-MULTIPLE_PX = 64  # the network's input sides are multiples of this
 DILATION_CELLS = 2  # by which a device's mask is dilated, to include items taped to the device
 MIN_OVERLAP = 0.5  # minimum share of a region inside a dilated device that it belongs to
 REGION_SIDE_PX = 16.0
@@ -156,7 +155,7 @@ def compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
     """
     features = features_of(view)
     height, width = view.shape
-    h, w = (-(-n // MULTIPLE_PX) * MULTIPLE_PX for n in (height, width))
+    h, w = round_up(height), round_up(width)
     padded = np.zeros((1, len(features), h, w), np.float32)
     padded[0, :, :height, :width] = features
     outputs = engine.run("maps", {"features": padded})

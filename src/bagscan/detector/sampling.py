@@ -19,9 +19,11 @@ from bagscan.detector.features import (
     RATIO_SCALE,
     Z_SCALE,
     ratio_of,
+    round_up,
 )
 
 N_BITS = 128
+LABEL_PIXELS_PER_CELL = (CELL_PX // LABEL_STRIDE) ** 2
 AIR_COUNTS, Z_PER_COUNT = 60000.0, 1e-3
 GAIN = 0.03
 
@@ -171,20 +173,17 @@ def _count_labels(labels, sets, matrix, counts):  # type: ignore[no-untyped-def]
                 counts[category, i // 4, j // 4] += 1
 
 
-def whole_view(
-    view: PackedView, anomalous: bool, multiple_px: int = 64
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and label counts of a full view, padded with air.
+def whole_view(view: PackedView, anomalous: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and label counts of a full view, padded with air to multiples of 64 px.
 
     Args:
         view: packed view.
         anomalous: True for the twin with the anomaly.
-        multiple_px: height and width are padded to multiples of this.
 
     Returns:
         (4, H, W) float32 features and (128, H / 8, W / 8) uint8 counts, as :func:`cut`.
     """
-    height, width = (-(-n // multiple_px) * multiple_px for n in view.pixels.shape[1:])
+    height, width = (round_up(side) for side in view.pixels.shape[1:])
     out = np.zeros((N_FEATURES, height, width), np.float32)
     counts = np.zeros((N_BITS, height // CELL_PX, width // CELL_PX), np.uint8)
     identity = Pose(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (1.0, 1.0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bagscan.encoders.region_means import region_means
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB
 from bagscan.formats.truth import decode_mask, grow
+from bagscan.simulate.summary import read_scenes
 
 log = logging.getLogger(__name__)
 
@@ -165,19 +166,6 @@ def score_bag(root: Path, record: dict[str, Any], detector: UsableDetector) -> S
     return ScoredBag(record["id"], record["scene"], anomalous, about, views, bag.together)
 
 
-def load_scenes(root: Path, part: str | None = None) -> Iterator[list[dict[str, Any]]]:
-    """Yield the entries of the scans of each scene of a simulated dataset, in order.
-
-    Args:
-        root: folder of the dataset.
-        part: split, ``train``, ``val`` or ``test``; None for all.
-    """
-    for path in sorted((root / "scans").glob("*.json")):
-        records: list[dict[str, Any]] = json.loads(path.read_text())["scans"]
-        if part in (None, records[0]["part"]):
-            yield records
-
-
 def score_dataset(
     root: Path,
     detector: UsableDetector,
@@ -197,7 +185,7 @@ def score_dataset(
         ModelError: a network fails.
     """
     bags: list[ScoredBag] = []
-    for scenes, records in enumerate(load_scenes(root, part), 1):
+    for scenes, records in enumerate(read_scenes(root, part), 1):
         bags += [score_bag(root, record, detector) for record in records]
         if scenes % 50 == 0:
             log.info(f"{root}: {scenes} scenes scored")

@@ -24,11 +24,23 @@ ENOUGH_FOR_BASELINE = 100
 
 def read_scans(out: Path) -> list[dict[str, Any]]:
     """Return the records of all scans of a dataset, in order."""
-    return [
-        record
-        for path in sorted((out / "scans").glob("*.json"))
-        for record in read_json(path)["scans"]
-    ]
+    return [record for records in read_scenes(out) for record in records]
+
+
+def read_scenes(out: Path, part: str | None = None) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records of the scans of each scene of a dataset, in order.
+
+    Args:
+        out: folder of the dataset.
+        part: split, ``train``, ``val`` or ``test``; None for all.
+
+    Raises:
+        DataError: a file is truncated or altered.
+    """
+    for path in sorted((out / "scans").glob("*.json")):
+        records: list[dict[str, Any]] = read_json(path)["scans"]
+        if part in (None, records[0]["part"]):
+            yield records
 
 
 def read_json(path: Path) -> dict[str, Any]:

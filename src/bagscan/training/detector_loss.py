@@ -7,7 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bagscan.detector.network import DetectorNetwork, Maps
-from bagscan.training.detector_targets import MIN_CELL, CropBatch, Targets, item_loss, map_loss
+from bagscan.training.detector_targets import (
+    MIN_CELL,
+    CropBatch,
+    Targets,
+    item_loss,
+    map_loss,
+    verdict_loss,
+)
 
 WEIGHTS = {"map": 1.0, "categories": 0.5, "contact": 0.2, "items": 1.0}
 
@@ -40,19 +47,14 @@ class SingleViewLoss:
         has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         is_anomalous = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
-        verdict, is_anomalous = verdict[has_device], is_anomalous[has_device]
-        if len(verdict):
-            verdict_loss = F.binary_cross_entropy_with_logits(verdict, is_anomalous.float())
-            accuracy = ((verdict > 0) == is_anomalous).float().mean()
-        else:
-            verdict_loss, accuracy = maps.anomaly.sum() * 0, torch.tensor(0.5)
+        of_verdicts, accuracy = verdict_loss(verdict[has_device], is_anomalous[has_device])
         terms = {
             "map": map_loss(maps.anomaly.float(), target.anomaly, target.devices, target.ignored),
             "categories": self._category_loss(maps, target),
             "contact": F.binary_cross_entropy_with_logits(
                 maps.contact.float(), target.contact, pos_weight=target.contact.new_tensor(5.0)
             ),
-            "verdict": verdict_loss,
+            "verdict": of_verdicts,
         }
         if self.prohibited:
             first = self.kinds + self.devices
@@ -60,7 +62,7 @@ class SingleViewLoss:
             terms["items"] = item_loss(maps.categories[:, own].float(), target.categories[:, own])
         loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         return loss, {name: float(term.detach()) for name, term in terms.items()} | {
-            "right": float(accuracy)
+            "right": accuracy
         }
 
     def _category_loss(self, maps: Maps, target: Targets) -> Tensor:

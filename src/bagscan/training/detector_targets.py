@@ -1,4 +1,4 @@
-"""Target maps of the detector, and the losses of its anomaly map."""
+"""Target maps of the detector, and the losses of its maps and verdicts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MAX_DEVICES
+from bagscan.detector.sampling import LABEL_PIXELS_PER_CELL
 
 MIN_CELL = 0.5  # area of the anomaly, in cells, above which a crop is anomalous
-PIXELS_PER_CELL = 16  # label pixels per cell
 ANOMALY_WEIGHT = 4.0  # additional weight of anomalous cells in the anomaly map
 OUTSIDE_WEIGHT = 0.25  # weight of cells away from any device; cells near one have weight 1
 DICE_WEIGHT = 0.3
@@ -66,7 +66,7 @@ class Targets:
             kinds: number of kinds of anomalies, the first categories.
             device_classes: number of device classes, which follow.
         """
-        shares = batch.counts.float() / PIXELS_PER_CELL
+        shares = batch.counts.float() / LABEL_PIXELS_PER_CELL
         instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
         crop = torch.arange(len(shares), device=shares.device)
         host = instances[crop, batch.device.clamp(min=0)][:, None]
@@ -111,6 +111,19 @@ def map_loss(logits: Tensor, anomaly: Tensor, devices: Tensor, ignored: Tensor) 
     is_anomalous = (anomaly.sum((1, 2, 3)) > MIN_CELL).float()
     dice = ((1 - overlap / total) * is_anomalous).sum() / is_anomalous.sum().clamp(min=1)
     return cross_entropy.mean() + DICE_WEIGHT * dice
+
+
+def verdict_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, float]:
+    """Return cross-entropy and accuracy of verdicts; 0 and 0.5 if a batch has none.
+
+    Args:
+        logits: (D,) log-odds of devices.
+        labels: (D,) True or 1 for devices with an anomaly.
+    """
+    if not len(logits):
+        return logits.new_zeros(()), 0.5
+    accuracy = ((logits > 0) == (labels > 0)).float().mean()
+    return F.binary_cross_entropy_with_logits(logits, labels.float()), float(accuracy)
 
 
 def item_loss(logits: Tensor, shares: Tensor) -> Tensor:

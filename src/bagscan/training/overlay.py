@@ -19,9 +19,8 @@ from bagscan.detector.features import (
     RATIO_SCALE,
     ratio_of,
 )
-from bagscan.detector.sampling import Pose, cut
+from bagscan.detector.sampling import LABEL_PIXELS_PER_CELL, Pose, cut
 
-LABEL_PIXELS_PER_CELL = 16
 MIN_ADDED = 0.01  # minimum added low-energy feature for which effective Z is computed anew
 SCALES = np.array([LOW_SCALE, HIGH_SCALE], np.float32)[:, None, None]
 

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from bagscan.datasets.packed import IGNORED
-from bagscan.detector.features import CELL_PX, N_FEATURES, convert_features
-from bagscan.detector.sampling import N_BITS, cut
+from bagscan.detector.features import CELL_PX, N_FEATURES, convert_features, round_up
+from bagscan.detector.sampling import LABEL_PIXELS_PER_CELL, N_BITS, cut
 from bagscan.detector.together import VIEWS
 from bagscan.training.detector_crops import degrade
-from bagscan.training.detector_targets import PIXELS_PER_CELL, CropBatch
+from bagscan.training.detector_targets import CropBatch
 from bagscan.training.map_batches import MIN_CELLS, BagBatch
 from bagscan.training.overlay import overlay
 from bagscan.training.projections import project
 from bagscan.training.seen_maps import HALF_CELL, TRUTHS, truth_of
-from bagscan.training.windows import Window, columns_shown, round_up
+from bagscan.training.windows import Window, columns_shown
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def build_pixel_batch(
                 shown_cells = -(-columns_shown(view, item.box, v) // CELL_PX)
                 has_cell[v * n + k, :, :, :shown_cells] = 1
             if item.projected:  # ambiguous in one view
-                counts[k, IGNORED][cells] = PIXELS_PER_CELL
+                counts[k, IGNORED][cells] = LABEL_PIXELS_PER_CELL
         if noise:
             degrade(features, noise, rng)
         host = [-1 if item.projected else item.scene.views[v].host for item in windows]

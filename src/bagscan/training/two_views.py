@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bagscan.core.errors import ConfigError
 from bagscan.detector.network import DetectorNetwork
+from bagscan.detector.sampling import LABEL_PIXELS_PER_CELL
 from bagscan.detector.together import VIEWS
 from bagscan.detector.two_views import TwoViews, TwoViewsConfig
 from bagscan.evaluation.metrics import auroc
 from bagscan.training.compute import autocast_bf16, compute, move_batch
 from bagscan.training.detector_experiment import load_start
-from bagscan.training.detector_targets import map_loss
+from bagscan.training.detector_targets import map_loss, verdict_loss
 from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.map_batches import BagBatch, Shown, bags_of
 from bagscan.training.resolved import save_resolved
@@ -30,8 +30,6 @@ from bagscan.training.samples import subsample_evenly
 from bagscan.training.seen_maps import HALF_CELL, SceneMaps, load_scene_maps
 
 log = logging.getLogger(__name__)
-
-FULL = 16.0  # label pixels per cell
 
 
 @dataclass(frozen=True)
@@ -137,19 +135,15 @@ def losses(
         batch: bags.
     """
     anomaly, verdicts = score_bags(network, batch)
-    shares = batch.truth / FULL
+    shares = batch.truth / LABEL_PIXELS_PER_CELL
     ignored = torch.maximum(shares[:, 1:2], 1 - batch.there)
     of_map = map_loss(anomaly, shares[:, :1], shares[:, 2:].amax(1, keepdim=True), ignored)
-    if len(verdicts):
-        verdict = F.binary_cross_entropy_with_logits(verdicts, batch.hidden)
-        accuracy = ((verdicts > 0) == (batch.hidden > 0)).float().mean()
-    else:
-        verdict, accuracy = anomaly.sum() * 0, torch.tensor(0.5)
+    verdict, accuracy = verdict_loss(verdicts, batch.hidden)
     loss = of_map + config.verdict_weight * verdict
     return loss, {
         "map": float(of_map.detach()),
         "verdict": float(verdict.detach()),
-        "right": float(accuracy),
+        "right": accuracy,
     }
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bagscan.datasets.packed import LABEL_STRIDE, PackedScene, PackedView
+from bagscan.detector.features import round_up
 from bagscan.detector.sampling import Pose
 from bagscan.detector.together import VIEWS
 from bagscan.training.map_batches import WHOLE
 from bagscan.training.projections import Projection
-
-MULTIPLE_PX = 64  # sides of the network's input are multiples of this
 
 
 @dataclass(frozen=True)
@@ -143,11 +142,6 @@ def select_window(
         if all(_share(view, k, box, v) >= WHOLE for v, view in enumerate(scene.views[:VIEWS]))
     ]
     return Window(scene, False, box, (poses[0], poses[1]), only_view, tuple(devices))
-
-
-def round_up(side_px: int) -> int:
-    """Round a side up to a multiple of 64 px."""
-    return -(-side_px // MULTIPLE_PX) * MULTIPLE_PX
 
 
 def columns_shown(view: PackedView, box: Box, v: int) -> int:
