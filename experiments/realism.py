@@ -5,7 +5,9 @@
 The classifier is a logistic regression on pooled features of a frozen ImageNet network
 (EfficientNet-Lite0), cross-validated by scan. AUROC 0.5 means that simulated crops look real, 1
 that they never do. Simulated scans are drawn on random displays, as in training; all crops are
-stored as JPEG of the same quality. A change of the simulator counts only if a detector that was
+stored as JPEG of the same quality. Real scans of one source share a display, which random displays
+never match as a whole; so the same is done with crops in grey, and with the two sources of real
+scans against each other as a control. A change of the simulator counts only if a detector that was
 trained with it also ranks real objects better (:mod:`experiments.real_scans`). The real scans are
 in ``BAGSCAN_DATA``; the network is in the extra ``imagenet``.
 """
@@ -14,7 +16,8 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,19 +70,51 @@ def main() -> None:
     parser.add_argument("--keep", default="", help="name of the sets in the table realism")
     parser.add_argument("--pictures", type=Path, help="draw the most and the least real crops")
     arguments = parser.parse_args()
-    simulated = draw_crops(simulated_views(arguments.sets, arguments.scans))
-    simulated_features = features_of(simulated.pixels)
-    for name, records in real_scans(arguments.scans).items():
-        real = draw_crops(real_views([record.path for record in records]))
-        scores = classify(simulated, simulated_features, real, features_of(real.pixels))
-        truth = np.arange(len(scores)) < len(simulated.scans)
-        result = {"auroc": auroc(truth, scores), "simulated": truth.sum(), "real": (~truth).sum()}
-        print(name, {key: round(float(value), 3) for key, value in result.items()})
+    sources = {
+        "simulated": draw_crops(simulated_views(arguments.sets, arguments.scans)),
+        **{
+            name: draw_crops(real_views([record.path for record in records]))
+            for name, records in real_scans(arguments.scans).items()
+        },
+    }
+    features = {
+        name: {look: features_of(show(crops.pixels)) for look, show in LOOKS.items()}
+        for name, crops in sources.items()
+    }
+    for first, second in itertools.combinations(sources, 2):
+        sizes = [len(sources[name].scans) for name in (first, second)]
+        truth = np.arange(sum(sizes)) < sizes[0]
+        result = {}
+        for look in LOOKS:
+            scores = classify(
+                sources[first], features[first][look], sources[second], features[second][look]
+            )
+            result[look] = float(auroc(truth, scores))
+            result[f"{look}_distance"] = distance(scores[truth], scores[~truth])
+            if arguments.pictures and first == "simulated":
+                draw_extremes(
+                    sources[first].pixels, scores[truth], arguments.pictures / f"{second}_{look}"
+                )
+        print(f"{first} against {second}: " + " ".join(f"{k} {v:.3f}" for k, v in result.items()))
         if arguments.keep:
-            settings = {"sets": arguments.keep, "scans": name}
-            keep(Run("realism", settings), {key: float(value) for key, value in result.items()})
-        if arguments.pictures:
-            draw_extremes(simulated.pixels, scores[truth], arguments.pictures / name)
+            settings = {"sets": arguments.keep, "first": first, "second": second}
+            counts = {first: int(truth.sum()), second: int((~truth).sum())}
+            keep(Run("realism", settings), result, data={"counts": counts})
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the difference of two samples' means in standard deviations; it does not saturate."""
+    deviation = np.sqrt((first.var() + second.var()) / 2)
+    return float(abs(first.mean() - second.mean()) / deviation)
+
+
+def in_grey(crops: np.ndarray) -> np.ndarray:
+    """Return (n, h, w, 3) crops without their colours."""
+    return np.repeat(crops.mean(3, keepdims=True).astype(np.uint8), 3, 3)
+
+
+# Looks of the crops that the classifier is trained on.
+LOOKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"colour": np.asarray, "grey": in_grey}
 
 
 def simulated_views(sets: Sequence[Path], scans: int) -> Iterator[np.ndarray]:
@@ -144,12 +179,19 @@ def features_of(crops: np.ndarray, batch: int = 32) -> np.ndarray:
 
 
 def classify(
-    simulated: Crops, simulated_features: np.ndarray, real: Crops, real_features: np.ndarray
+    first: Crops, first_features: np.ndarray, second: Crops, second_features: np.ndarray
 ) -> np.ndarray:
-    """Return the cross-validated log-odds that each crop is simulated; simulated crops first."""
-    features = np.concatenate([simulated_features, real_features])
-    truth = np.arange(len(features)) < len(simulated_features)
-    groups = np.concatenate([simulated.scans, real.scans + simulated.scans.max() + 1])
+    """Return the cross-validated log-odds that each crop is of the first source, first crops first.
+
+    Args:
+        first: crops of a source.
+        first_features: (n, c) their features.
+        second: crops of another source.
+        second_features: (m, c) their features.
+    """
+    features = np.concatenate([first_features, second_features])
+    truth = np.arange(len(features)) < len(first_features)
+    groups = np.concatenate([first.scans, second.scans + first.scans.max() + 1])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     scores: np.ndarray = cross_val_predict(
         classifier, features, truth, groups=groups, cv=GroupKFold(FOLDS), method="decision_function"

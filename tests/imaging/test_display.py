@@ -43,3 +43,26 @@ def test_drawn_displays_vary_and_repeat(view):
     assert np.array_equal(images[0], images[2])
     assert not np.array_equal(images[0], images[1])
     assert all(image.shape == (3, 48, 64) for image in images)
+
+
+def test_noise_repeats_and_leaves_air(view):
+    plain, noisy = (Display(TABLE, noise=level, seed=3).show(*view) for level in (0, 0.02))
+    assert np.array_equal(noisy, Display(TABLE, noise=0.02, seed=3).show(*view))
+    assert not np.array_equal(noisy, Display(TABLE, noise=0.02, seed=4).show(*view))
+    change = np.abs(noisy.astype(int) - plain).max(0)
+    assert change[:4, :4].max() == 0  # air far from objects
+    assert change[20:36, 14:26].mean() > 2  # the block
+
+
+def test_noise_changes_the_hue_most_where_little_is_absorbed():
+    low, high, zeff = np.full((3, 64, 64), 7.0, np.float32)
+    low[:], high[:] = 0.5, 0.6
+    low[:, :32], high[:, :32] = 0.95, 0.96
+    noisy = Display(TABLE, sharpen=0, noise=0.01).show(low, high, zeff).astype(float)
+    assert len(np.unique(hue(noisy[:, :, 4:28]))) > 3 * len(np.unique(hue(noisy[:, :, 36:60])))
+
+
+def hue(colours):
+    """Return the rounded share of red in each pixel's absorption."""
+    absorbed = 255 - colours
+    return np.rint(50 * absorbed[0] / absorbed.sum(0).clip(1))

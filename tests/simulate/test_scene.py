@@ -42,7 +42,8 @@ def test_what_is_dropped_stands_on_what_lies_below():
     assert heap.drop(block((300, 20, 20)), rng) is None
 
 
-def test_heaps_do_not_overlap_and_stay_inside():
+@pytest.mark.parametrize("crumpled", [False, True])
+def test_heaps_do_not_overlap_and_stay_inside(crumpled):
     heap = Heap.empty((260, 220, 120), 30)
     rng = np.random.default_rng(2)
     placed = []
@@ -58,7 +59,7 @@ def test_heaps_do_not_overlap_and_stay_inside():
         shift = heap.drop(device, rng)
         if shift is not None:
             placed.append(device.moved(None, shift))
-    garment = heap.drape(rng, "cotton", 1.0, 8.0)
+    garment = heap.drape(rng, "cotton", 1.0, 8.0, crumpled)
     assert len(placed) >= 3
     whole = join([*placed, *([garment] if garment else [])])
     assert audit(whole, (1.5, 1.5, 1.0)).overlap_share < 0.005

@@ -1,7 +1,7 @@
 """Random displays: how the screen or the file of some scanner shows a raw view.
 
-A colour mapping, sharpening, a contrast curve, resampling and JPEG compression. A model that is
-trained on many of them depends less on the display of a single scanner.
+A colour mapping, noise, sharpening, a contrast curve, resampling and JPEG compression. A model that
+is trained on many of them depends less on the display of a single scanner.
 """
 
 from __future__ import annotations
@@ -16,6 +16,12 @@ from bagscan.physics.palettes import draw_palette
 from bagscan.physics.pseudo_colour import colour_stored
 
 SHARPEN = (0.4, 6.0)  # operator consoles enhance edges strongly
+NOISE = (0.002, 0.02)
+# Change of effective Z with the relative change of the ratio of both channels; the display averages
+# Z over neighbours, which reduces its noise, so this includes a factor of 3.
+Z_PER_RATIO = 50.0
+MIN_ATTENUATION = 0.02  # less is air, which consoles show without noise
+LIMITS_Z = (5.0, 32.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +33,8 @@ class Display:
         sharpen: strength of the edge enhancement; 0 for none.
         gamma: exponent of the contrast curve; above 1 is darker.
         white: colour share from which a pixel is shown white, in (0, 1].
+        noise: standard deviation of the log attenuation of a pixel, where little is absorbed.
+        seed: seed of the noise.
         resample: factor by which the image is reduced and enlarged again, in (0, 1].
         jpeg_quality: quality of a JPEG file, 1 to 95; None for no compression.
     """
@@ -35,6 +43,8 @@ class Display:
     sharpen: float = 1.0
     gamma: float = 1.0
     white: float = 1.0
+    noise: float = 0.0
+    seed: int = 0
     resample: float = 1.0
     jpeg_quality: int | None = None
 
@@ -46,6 +56,8 @@ class Display:
             high: (H, W) transmission of the high channel, air = 1.
             zeff: (H, W) effective Z, 0 where unknown.
         """
+        if self.noise:
+            low, high, zeff = self._add_noise(low, high, zeff)
         colours = colour_stored(low, high, zeff, self.sharpen, self.table)
         if self.gamma != 1 or self.white < 1:
             curve = np.clip(np.arange(256) / 255 / self.white, 0, 1) ** self.gamma
@@ -53,6 +65,18 @@ class Display:
         if self.resample < 1 or self.jpeg_quality is not None:
             colours = self._store(colours)
         return np.ascontiguousarray(colours)
+
+    def _add_noise(
+        self, low: np.ndarray, high: np.ndarray, zeff: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Add noise as of few photons: more where much is absorbed, and hues where little is."""
+        attenuation = -np.log(np.maximum(low * high, 1e-8)) / 2
+        rng = np.random.default_rng(self.seed)
+        spread = self.noise * np.exp(attenuation / 4) * (attenuation > MIN_ATTENUATION)
+        change = rng.standard_normal((2, *low.shape), np.float32) * spread
+        ratio = (change[0] - change[1]) / np.maximum(attenuation, MIN_ATTENUATION)
+        noisy_z = np.clip(zeff + Z_PER_RATIO * ratio, *LIMITS_Z)
+        return low * np.exp(change[0]), high * np.exp(change[1]), np.where(zeff > 0, noisy_z, zeff)
 
     def _store(self, colours: np.ndarray) -> np.ndarray:
         picture = Image.fromarray(np.ascontiguousarray(colours.transpose(1, 2, 0)))
@@ -69,7 +93,7 @@ class Display:
 
 
 def draw_display(rng: np.random.Generator) -> Display:
-    """Draw a display: most of them sharpen, half compress by JPEG, a third resample."""
+    """Draw a display: most of them sharpen and are noisy, half compress, a third resample."""
     return Display(
         draw_palette(rng).table(),
         sharpen=float(np.exp(rng.uniform(*np.log(SHARPEN)))) if rng.random() < 0.8 else 0.0,
@@ -77,4 +101,6 @@ def draw_display(rng: np.random.Generator) -> Display:
         white=float(rng.uniform(0.9, 1)) if rng.random() < 0.3 else 1.0,
         resample=float(rng.uniform(0.5, 1)) if rng.random() < 1 / 3 else 1.0,
         jpeg_quality=int(rng.integers(40, 96)) if rng.random() < 0.5 else None,
+        noise=float(np.exp(rng.uniform(*np.log(NOISE)))) if rng.random() < 0.7 else 0.0,
+        seed=int(rng.integers(2**32)),
     )

@@ -87,8 +87,9 @@ def pack(
     Returns:
         The objects in the bag, and the things of the scene, of which the first is the bag.
     """
-    packer = _Packer(bag, heap, rng)
-    packer.drape(0 if bag.kind == "tray" else int(rng.integers(0, 4)))
+    packer = _Packer(bag, heap, rng, recipe.crumpled)
+    under, over = ((1, 5), (2, 8)) if recipe.crumpled else ((0, 4), (1, 5))
+    packer.drape(0 if bag.kind == "tray" else int(rng.integers(*under)))
     packer.add_device_under_test(subject)
     for _ in range(2):
         if rng.random() < recipe.more_devices:
@@ -101,22 +102,25 @@ def pack(
                 "device",
                 _describe(family, False, dimensions),
             )
-    chosen = _choose_prohibited(recipe, part, prohibited_rng)
-    under, over = chosen[::2], chosen[1::2]
-    _drop_prohibited(packer, under, prohibited_rng)
+    luggage = (3, 15) if recipe.crumpled else (0, 7)
+    chosen = _choose_prohibited(recipe, part, luggage, prohibited_rng)
+    _drop_prohibited(packer, chosen[::2], prohibited_rng)
     for name in _choose_items(recipe, rng):
         assembly = build_item(name, rng, SIZES[recipe.sizes])
         role = "look_alike" if name in LOOK_ALIKES else "item"
         packer.drop(assembly, _random_turn(rng), name, role)
-    _drop_prohibited(packer, over, prohibited_rng)
-    packer.drape(int(rng.integers(1, 5)) if bag.kind != "tray" else int(rng.random() < 0.3))
+    _drop_prohibited(packer, chosen[1::2], prohibited_rng)
+    packer.drape(int(rng.integers(*over)) if bag.kind != "tray" else int(rng.random() < 0.3))
     return packer.placed, tuple(packer.things)
 
 
-def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> list[Family | str]:
+def _choose_prohibited(
+    recipe: Recipe, part: str, luggage: tuple[int, int], rng: np.random.Generator
+) -> list[Family | str]:
     """Choose families of prohibited items, and names of benign things that resemble them.
 
-    Up to six things of real luggage come with them, such as metal parts, rods, tins and straps.
+    With them come things of real luggage, such as metal parts, rods, tins and straps; ``luggage``
+    is the range of their number, without its end.
     """
     count = int(rng.integers(recipe.prohibited[0], recipe.prohibited[1] + 1))
     items = [
@@ -124,7 +128,7 @@ def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> l
     ]
     benign = [str(name) for name in rng.choice(list(RESEMBLING), count)] if count else []
     if count:
-        benign += [str(name) for name in rng.choice(list(LUGGAGE), int(rng.integers(0, 7)))]
+        benign += [str(name) for name in rng.choice(list(LUGGAGE), int(rng.integers(*luggage)))]
     chosen = [*items, *benign]
     return [chosen[k] for k in rng.permutation(len(chosen))]
 
@@ -166,8 +170,8 @@ def _describe(family: Family, under_test: bool, dimensions: Mapping[str, Any]) -
 class _Packer:
     """Objects of a bag in the order in which they are packed."""
 
-    def __init__(self, bag: Bag, heap: Heap, rng: np.random.Generator) -> None:
-        self._bag, self._heap, self._rng = bag, heap, rng
+    def __init__(self, bag: Bag, heap: Heap, rng: np.random.Generator, crumpled: bool) -> None:
+        self._bag, self._heap, self._rng, self._crumpled = bag, heap, rng, crumpled
         self.placed: list[Placed] = []
         self.things: list[SceneObject] = []
         self._register(bag.assembly, bag.kind, "bag", {})
@@ -197,7 +201,7 @@ class _Packer:
             material = str(self._rng.choice(list(GARMENTS)))
             density = GARMENTS[material] * self._rng.uniform(0.5, 1.6)
             thickness_mm = float(np.exp(self._rng.uniform(np.log(2), np.log(30))))
-            garment = self._heap.drape(self._rng, material, density, thickness_mm)
+            garment = self._heap.drape(self._rng, material, density, thickness_mm, self._crumpled)
             if garment is not None:
                 self._add(garment, np.zeros(3), np.eye(3), "garment", "item", {})
 

@@ -1,4 +1,4 @@
-"""Containers: soft bag, hard case and tray, centred in x and y, standing on z = 0."""
+"""Containers: bags, hard case and tray, centred in x and y, standing on z = 0."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder
+from bagscan.simulate.cloth import draw_folds, draw_pockets, sheet, smooth_noise
 from bagscan.simulate.mesh import Mesh, prism, rotation_xyz, rounded_rectangle
 
-KINDS = ("soft_bag", "hard_case", "tray")
+KINDS = ("soft_bag", "hard_case", "tray", "crumpled_bag")
+SHEET_MM, SHEET_CELL_MM = 6.0, 2.0  # space for a crumpled sheet, and distance of its nodes
+FLAP_MM = 14.0  # farthest that the sheet reaches beyond the bag
 Size = tuple[float, float, float]
 
 
@@ -43,7 +46,12 @@ def build_bag(kind: str, room_mm: Size, rng: np.random.Generator) -> Bag:
         rng: random generator of material, thickness and fittings.
     """
     b = Builder(rng)
-    build = {"soft_bag": _build_soft_bag, "hard_case": _build_hard_case, "tray": _build_tray}[kind]
+    build = {
+        "soft_bag": _build_soft_bag,
+        "hard_case": _build_hard_case,
+        "tray": _build_tray,
+        "crumpled_bag": _build_crumpled_bag,
+    }[kind]
     with b.part(kind):
         return build(b, room_mm)
 
@@ -149,3 +157,77 @@ def _build_tray(b: Builder, size: Size) -> Bag:
     rim_solid = b.add(outside, material, (0, 0, middle))
     b.add(_box(w, length, rim - 0.2, corner), AIR, (0, 0, middle), inside=rim_solid)
     return Bag("tray", b.build(), size, wall + 0.1, corner, OUTSIDE)
+
+
+def _build_crumpled_bag(b: Builder, size: Size) -> Bag:
+    """Build a bag of thin cloth or film, with folds, pockets, zips and handles; maybe a trolley."""
+    w, length, h = size
+    material = str(b.rng.choice(["nylon", "polyester", "polyethylene", "cotton"]))
+    wall, corner = float(b.rng.uniform(0.4, 1.0)), float(b.rng.uniform(25, 60))
+    rods_mm = 16.0 if b.rng.random() < 0.35 else 0.0
+    lift = SHEET_MM + rods_mm
+    cavity = _add_shell(b, size, wall, corner, material, 1.0, lift)
+    top = lift + 2 * wall + h
+    _add_sheet(b, material, (w, length), 0.0)
+    _add_sheet(b, material, (w, length), top)
+    if rods_mm:
+        _add_trolley(b, w, length, SHEET_MM + rods_mm / 2)
+    _add_zips(b, (w, length, h), corner, lift + wall)
+    _add_handles(b, w, length, lift + h / 2)
+    _add_fittings(b, w + 26, length + 26, lift + 0.1 * h, 0.5 * h)
+    return Bag("crumpled_bag", b.build(), size, lift + wall, corner, cavity)
+
+
+def _add_trolley(b: Builder, w: float, length: float, z_mm: float) -> None:
+    """Add two hollow rods and two wheels."""
+    apart = float(b.rng.uniform(0.25, 0.45)) * w
+    for side in (-1, 1):
+        rod_at = (side * apart / 2, 0, z_mm)
+        rod = b.box("aluminium", (b.rng.uniform(10, 18), length * 0.95, 10), rod_at)
+        b.box(AIR, (8, length * 0.95 - 2, 7.5), rod_at, inside=rod)
+        b.cylinder("nylon", 17, 14, (side * w * 0.4, -length / 2 - 21, z_mm + 9), 18, axis="x")
+
+
+def _add_zips(b: Builder, size: Size, corner: float, floor_mm: float) -> None:
+    """Add one to four zips or seams around the bag, each over a part of its outline."""
+    w, length, h = size
+    for _ in range(int(b.rng.integers(1, 5))):
+        reach = b.rng.uniform(2.4, 12)
+        ring = rounded_rectangle(w + 2 * reach, length + 2 * reach, corner + reach, 7)
+        path = _closed_path(ring, floor_mm + h * b.rng.uniform(0.1, 0.9))
+        first = int(b.rng.integers(len(path) // 2))
+        part = path[first : first + max(3, int(len(path) * b.rng.uniform(0.2, 1)))]
+        b.wire(str(b.rng.choice(["nylon", "brass", "polyester"])), part, b.rng.uniform(0.7, 1.6))
+
+
+def _add_sheet(b: Builder, material: str, sides: tuple[float, float], z_mm: float) -> None:
+    """Add a crumpled sheet with an irregular outline, between ``z_mm`` and SHEET_MM above it."""
+    x, y = (np.arange(-side / 2 - FLAP_MM, side / 2 + FLAP_MM, SHEET_CELL_MM) for side in sides)
+    shape = (len(x), len(y))
+    far = np.maximum(
+        np.abs(x)[:, None] - sides[0] / 2, np.abs(y)[None] - sides[1] / 2
+    )  # distance beyond the bag
+    wide = 20 / SHEET_CELL_MM
+    outline = FLAP_MM * (0.4 + 0.25 * smooth_noise(shape, (wide, wide), 0.0, b.rng))
+    layers = 1 + draw_folds(shape, SHEET_CELL_MM, b.rng)
+    layers += draw_pockets(x, y, int(b.rng.integers(0, 4)), b.rng)
+    thick = np.clip(b.rng.uniform(0.4, 1.8) * layers, 0.2, SHEET_MM - 2.5)
+    wave = 1 + 0.4 * smooth_noise(shape, (wide, wide), 0.0, b.rng).clip(-2, 2)
+    lower = z_mm + 0.1 + wave
+    b.add(sheet(x, y, lower, lower + thick, far < outline), material)
+
+
+def _add_handles(b: Builder, w: float, length: float, z_mm: float) -> None:
+    """Add handles and straps as pairs of winding stitched edges, beyond both ends of the bag."""
+    for end in (-1, 1):
+        for _ in range(int(b.rng.integers(0, 3))):
+            span, reach = b.rng.uniform(0.15, 0.4) * w, b.rng.uniform(25, 60)
+            turn = np.linspace(0, np.pi, 24)
+            wander = np.cumsum(b.rng.normal(0, 1.2, 24))
+            z = z_mm + b.rng.uniform(-0.3, 0.3) * z_mm
+            middle = b.rng.uniform(-0.25, 0.25) * w
+            for inset in (0.0, b.rng.uniform(14, 22)):
+                x = middle + (span - inset) * np.cos(turn) + wander
+                y = end * (length / 2 + 14 + (reach - inset / 2) * np.sin(turn))
+                path = np.column_stack([x, y, np.full(24, z)])
+                b.wire("nylon", path, b.rng.uniform(0.8, 2.2), density=0.8)

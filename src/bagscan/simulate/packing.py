@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from bagscan.simulate.assembly import Assembly, Builder
-from bagscan.simulate.mesh import Mesh
+from bagscan.simulate.cloth import draw_folds, sheet
 from bagscan.simulate.raster_kernels import intersect_triangle
 
 CELL_MM = 4.0
@@ -86,7 +86,12 @@ class Heap:
         return np.append(at - cells.origin_mm, rest)
 
     def drape(
-        self, rng: np.random.Generator, material: str, density: float, thick_mm: float
+        self,
+        rng: np.random.Generator,
+        material: str,
+        density: float,
+        thick_mm: float,
+        crumpled: bool = False,
     ) -> Assembly | None:
         """Lay a garment over a part of the heap.
 
@@ -95,6 +100,7 @@ class Heap:
             material: name of the material.
             density: density relative to that of the material.
             thick_mm: mean thickness.
+            crumpled: if true, the garment has fine folds and a weave.
 
         Returns:
             The garment, or None if there is no space for it.
@@ -116,8 +122,13 @@ class Heap:
             + ndimage.gaussian_filter(rng.standard_normal(window.shape), 7) * 7
         )
         thickness = np.clip(thick_mm * (1 + 0.45 * folds), thick_mm * 0.25, 2.2 * thick_mm)
-        top = np.minimum(base + thickness, self.ceiling_mm)
         step = 3
+        if crumpled:
+            step = 1  # fine folds need a fine mesh
+            weave = rng.uniform(0, 0.25) * rng.standard_normal(window.shape)
+            layers = 0.5 + 0.5 * draw_folds(window.shape, CELL_MM, rng) + weave
+            thickness = thickness * np.clip(layers, 0.2, 4)
+        top = np.minimum(base + thickness, self.ceiling_mm)
         use = inside[::step, ::step] & ((top - base)[::step, ::step] > 0.6)
         use = ndimage.binary_opening(use)
         if use.sum() < 30:
@@ -181,50 +192,6 @@ def surfaces(item: Assembly) -> Surfaces:
         ndimage.maximum_filter(upper, footprint=wide, mode="constant", cval=-np.inf),
         np.asarray(origin),
     )
-
-
-def sheet(
-    x: np.ndarray, y: np.ndarray, lower: np.ndarray, upper: np.ndarray, use: np.ndarray
-) -> Mesh:
-    """Return a watertight sheet over the squares of a grid whose four corners are in ``use``.
-
-    Args:
-        x: (n,) positions of the nodes in mm.
-        y: (m,) positions of the nodes in mm.
-        lower: (n, m) lower surface in mm.
-        upper: (n, m) upper surface in mm.
-        use: (n, m) bool, nodes of the sheet.
-    """
-    n, m = use.shape
-    square = use[:-1, :-1] & use[1:, :-1] & use[:-1, 1:] & use[1:, 1:]
-    node = np.arange(n * m).reshape(n, m)
-    a, b, c, d = (
-        node[s][square] for s in (np.s_[:-1, :-1], np.s_[1:, :-1], np.s_[1:, 1:], np.s_[:-1, 1:])
-    )
-    top = np.concatenate([np.column_stack([a, b, c]), np.column_stack([a, c, d])]) + n * m
-    bottom = np.concatenate([np.column_stack([a, c, b]), np.column_stack([a, d, c])])
-    walls = []
-    padded = np.pad(square, 1)
-    # Close the sides that a square does not share with another square.
-    for neighbour, p, q in (
-        (padded[1:-1, :-2], a, b),
-        (padded[2:, 1:-1], b, c),
-        (padded[1:-1, 2:], c, d),
-        (padded[:-2, 1:-1], d, a),
-    ):
-        rim = ~neighbour[square]
-        p, q = p[rim], q[rim]
-        walls += [np.column_stack([p, q, q + n * m]), np.column_stack([p, q + n * m, p + n * m])]
-    xx, yy = np.meshgrid(x, y, indexing="ij")
-    vertices = np.concatenate(
-        [
-            np.column_stack([xx.ravel(), yy.ravel(), lower.ravel()]),
-            np.column_stack([xx.ravel(), yy.ravel(), upper.ravel()]),
-        ]
-    )
-    faces = np.concatenate([top, bottom, *walls])
-    used, renumbered = np.unique(faces, return_inverse=True)
-    return Mesh(vertices[used], renumbered.reshape(-1, 3))
 
 
 @numba.njit(cache=True)

@@ -70,6 +70,7 @@ class Recipe:
         sizes: range of anomaly sizes, one of :data:`bagscan.simulate.anomalies.SIZES`.
         vary_machine: if true, noise, blur, scatter and faults vary from scan to scan within the
             ranges of real scanners and replace those of the profile.
+        crumpled: if true, there are more garments, with fine folds.
     """
 
     devices: tuple[str, ...]
@@ -96,6 +97,7 @@ class Recipe:
     ways: tuple[str, ...] = tuple(WAYS)
     sizes: str = "operational"
     vary_machine: bool = False
+    crumpled: bool = False
 
     def __post_init__(self) -> None:
         known = {
