@@ -15,8 +15,8 @@ from PIL import Image
 from bagscan.physics.palettes import draw_palette
 from bagscan.physics.pseudo_colour import colour_stored
 
-SHARPEN = (0.4, 6.0)  # operator consoles enhance edges strongly
-NOISE = (0.002, 0.02)
+SHARPEN = (1.0, 8.0)  # operator consoles enhance edges strongly
+NOISE = (0.003, 0.02)
 # Change of effective Z with the relative change of the ratio of both channels; the display averages
 # Z over neighbours, which reduces its noise, so this includes a factor of 3.
 Z_PER_RATIO = 50.0
@@ -96,11 +96,11 @@ def draw_display(rng: np.random.Generator) -> Display:
     """Draw a display: most of them sharpen and are noisy, half compress, a third resample."""
     return Display(
         draw_palette(rng).table(),
-        sharpen=float(np.exp(rng.uniform(*np.log(SHARPEN)))) if rng.random() < 0.8 else 0.0,
+        sharpen=float(np.exp(rng.uniform(*np.log(SHARPEN)))) if rng.random() < 0.9 else 0.0,
         gamma=float(np.exp(rng.normal(0, 0.2))),
         white=float(rng.uniform(0.9, 1)) if rng.random() < 0.3 else 1.0,
         resample=float(rng.uniform(0.5, 1)) if rng.random() < 1 / 3 else 1.0,
         jpeg_quality=int(rng.integers(40, 96)) if rng.random() < 0.5 else None,
-        noise=float(np.exp(rng.uniform(*np.log(NOISE)))) if rng.random() < 0.7 else 0.0,
+        noise=float(np.exp(rng.uniform(*np.log(NOISE)))) if rng.random() < 0.85 else 0.0,
         seed=int(rng.integers(2**32)),
     )
