@@ -142,7 +142,8 @@ def draw_palette(rng: np.random.Generator) -> Palette:
         for z, colour in base.anchors.items()
     }
     tint = rng.uniform(0, 0.06, 3) if rng.random() < 0.3 else np.zeros(3)
-    begin = base.black[0] * float(np.exp(rng.normal(0, 0.2)))
+    # Many consoles show thick steel in deep blue, far from black.
+    begin = base.black[0] * float(np.exp(rng.normal(0.3, 0.35)))
     return replace(
         base,
         anchors=anchors,

@@ -1,4 +1,4 @@
-"""Loose batteries: round cells, a block, or cells in a holder."""
+"""Batteries: loose round cells, a block, cells in a holder, and power banks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from types import SimpleNamespace
 from bagscan.simulate.assembly import AIR, Builder
 from bagscan.simulate.parts import pouch_cell, round_cell
 
-LAYOUTS = ("round_cells", "nine_volt", "holder", "pouch_pack")
+LAYOUTS = ("round_cells", "nine_volt", "holder", "power_bank", "power_bank_cells", "pouch_pack")
 DIMENSIONS = {
-    "radius_mm": (6.9, 17.0),
+    "radius_mm": (5.2, 13.0),
     "length_share": (2.6, 3.6),
     "cells": (2, 3, 4, 6),
     "gap_mm": (0.4, 3.0),
@@ -18,6 +18,7 @@ DIMENSIONS = {
     "block_width_mm": (25.0, 27.5),
     "block_length_mm": (43.0, 49.0),
     "holder_wall_mm": (1.2, 2.2),
+    "case_wall_mm": (1.2, 2.2),
     "pouch_mm": (4.0, 9.0),
     "pouch_width_mm": (34.0, 60.0),
     "pouch_length_mm": (60.0, 110.0),
@@ -31,6 +32,8 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     elif layout == "pouch_pack":
         with b.frame((0, 0, d.pouch_mm / 2)):
             pouch_cell(b, d.pouch_width_mm, d.pouch_length_mm, d.pouch_mm)
+    elif layout.startswith("power_bank"):
+        _power_bank(b, d, layout == "power_bank_cells")
     else:
         _row(b, d, layout == "holder")
 
@@ -54,6 +57,34 @@ def _row(b: Builder, d: SimpleNamespace, holder: bool) -> None:
                         round_cell(b, r, long, d.chemistry)
                 else:
                     round_cell(b, r, long, d.chemistry)
+
+
+def _power_bank(b: Builder, d: SimpleNamespace, round_cells: bool) -> None:
+    """Add a case with lithium cells, and a board with sockets and chips beside them."""
+    if round_cells:
+        cells = (66.0, 18.8 * d.cells, 19.0)
+    else:
+        cells = (d.pouch_width_mm, d.pouch_length_mm + 5, d.pouch_mm + 1)
+    wall, board = d.case_wall_mm, 18.0
+    room = (cells[0] + board + 4, cells[1] + 3, cells[2] + 2)
+    with b.frame((0, 0, room[2] / 2 + wall)):
+        body = b.slab("pc_abs", tuple(side + 2 * wall for side in room), 6)
+        cavity = b.slab(AIR, room, 5, inside=body)
+        with b.within(cavity):
+            if round_cells:
+                for k in range(d.cells):
+                    at = (-board / 2, (k - (d.cells - 1) / 2) * 18.8, 0)
+                    with b.frame(at, axis="x"):
+                        round_cell(b, 9.2, 65.0, "li_ion_stack")
+            else:
+                with b.frame((-board / 2, 0, 0)):
+                    pouch_cell(b, d.pouch_width_mm, d.pouch_length_mm, d.pouch_mm)
+            x = room[0] / 2 - board / 2 - 1
+            b.box("fr4", (board - 3, cells[1] * 0.8, 1.0), (x, 0, -1.5))
+            for y in (-0.28, 0.0, 0.28):
+                size = (8.0, min(9.0, cells[1] * 0.22), min(3.5, cells[2] * 0.4))
+                metal = "stainless_steel" if y else "ferrite"
+                b.box(metal, size, (x + 2, y * cells[1], size[2] / 2 - 0.8))
 
 
 def _block(b: Builder, d: SimpleNamespace) -> None:

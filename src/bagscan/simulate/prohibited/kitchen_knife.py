@@ -13,7 +13,7 @@ LAYOUTS = ("chef", "paring", "bread", "cleaver")
 DIMENSIONS = {
     "blade_mm": (110.0, 210.0),
     "depth_mm": (22.0, 48.0),
-    "spine_mm": (1.2, 2.8),
+    "spine_mm": (0.8, 2.3),
     "point": (0.3, 1.0),
     "handle_mm": (95.0, 130.0),
     "handle_width_mm": (18.0, 27.0),
@@ -22,7 +22,7 @@ DIMENSIONS = {
     "tang_mm": (1.2, 2.6),
     "rivets": (0, 2, 3),
     "bolster_mm": (0.0, 12.0),
-    "handle": ("wood", "pom", "polypropylene", "stainless_steel"),
+    "handle": ("wood", "pom", "polypropylene", "abs"),
 }
 SIZES = {"chef": (1.0, 1.0), "paring": (0.5, 0.55), "bread": (1.1, 0.7), "cleaver": (0.8, 1.9)}
 

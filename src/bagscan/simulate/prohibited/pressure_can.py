@@ -8,9 +8,9 @@ from bagscan.simulate.assembly import AIR, Builder
 
 LAYOUTS = ("spray", "deodorant", "gas_cartridge", "small_cylinder")
 DIMENSIONS = {
-    "radius_mm": (17.0, 33.0),
-    "length_mm": (100.0, 190.0),
-    "wall_mm": (0.2, 0.45),
+    "radius_mm": (17.0, 36.0),
+    "length_mm": (100.0, 250.0),
+    "wall_mm": (0.2, 0.6),
     "dome_mm": (8.0, 18.0),
     "neck_radius_mm": (9.0, 13.0),
     "level": (0.1, 0.85),
@@ -19,7 +19,8 @@ DIMENSIONS = {
     "valve_radius_mm": (4.0, 7.0),
     "tube_radius_mm": (1.6, 2.6),
     "contents": ("ethanol", "oil", "water"),
-    "metal": ("iron", "aluminium"),
+    "metal": ("iron", "iron", "aluminium"),
+    "seam_mm": (2.0, 4.5),
 }
 
 
@@ -45,6 +46,8 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 
     with b.frame((0, 0, r), axis="x"):
         cavity = b.vessel(metal, profile(0), profile(wall))
+        if not small:  # the double seam of the bottom
+            b.tube(metal, r + 1.0, r + 0.05, d.seam_mm, (0, 0, -long / 2 + 5 + d.seam_mm / 2), 32)
         tube = d.tube_radius_mm
         if not small:
             b.tube("polyethylene", tube, tube - 0.7, long * 0.7, (0, 0, 0), 12, inside=cavity)

@@ -21,7 +21,7 @@ DIMENSIONS = {
     "grip_mm": (75.0, 110.0),
     "grip_width_mm": (28.0, 40.0),
     "guard_mm": (28.0, 38.0),
-    "steel": ("iron", "stainless_steel"),
+    "steel": ("iron", "stainless_steel", "zamak", "aluminium"),
     "grip_cover": ("wood", "rubber"),
 }
 LENGTHS = {"snub": 0.55, "service": 1.0, "long_barrel": 1.45}

@@ -13,9 +13,10 @@ DIMENSIONS = {
     "length_mm": (110.0, 240.0),
     "jaw_mm": (8.0, 27.0),
     "head_share": (1.9, 2.4),
-    "head_thickness_mm": (5.0, 11.0),
-    "handle_width_mm": (9.0, 19.0),
-    "handle_thickness_mm": (3.5, 8.0),
+    "head_thickness_mm": (4.0, 9.0),
+    "handle_width_mm": (11.0, 26.0),
+    "handle_thickness_mm": (3.0, 6.5),
+    "web_share": (0.3, 1.0),
     "jaw_depth_share": (0.9, 1.4),
     "jaw_angle_deg": (10.0, 24.0),
     "opening": (0.4, 1.0),
@@ -30,7 +31,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     head = d.jaw_mm * d.head_share
     handle = max(d.length_mm - 2 * head * 0.5, 60.0)
     with b.frame((0, 0, d.head_thickness_mm / 2)):
-        b.box(d.steel, (handle, d.handle_width_mm, d.handle_thickness_mm))
+        _handle(b, d, handle, min(d.handle_width_mm, head * 0.7))
         right = handle / 2 + head / 2 + 0.05
         if layout == "ring":
             _ring(b, d, right, head)
@@ -41,6 +42,16 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
         elif layout == "open_end":
             with b.frame((0, 0, 0), np.diag([-1.0, -1.0, 1.0])):
                 _jaws(b, d, right, head * 0.9, False)
+
+
+def _handle(b: Builder, d: SimpleNamespace, length: float, width: float) -> None:
+    """Add a handle whose middle is thinner than its edges, as forged handles are."""
+    bar = b.box(d.steel, (length, width, d.handle_thickness_mm))
+    depth = d.handle_thickness_mm * (1 - d.web_share) / 2
+    if depth > 0.3:
+        for side in (-1, 1):
+            at = (0, 0, side * (d.handle_thickness_mm - depth) / 2)
+            b.slab(AIR, (length * 0.8, width * 0.55, depth), width * 0.2, at, inside=bar)
 
 
 def _jaws(b: Builder, d: SimpleNamespace, x: float, head: float, adjustable: bool) -> None:
