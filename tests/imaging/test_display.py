@@ -45,6 +45,18 @@ def test_drawn_displays_vary_and_repeat(view):
     assert all(image.shape == (3, 48, 64) for image in images)
 
 
+def test_a_frame_hides_one_side_and_a_cursor_little(view):
+    plain = Display(TABLE).show(*view).astype(int)
+    for seed in range(4):
+        framed, pointed = (
+            np.abs(Display(TABLE, seed=seed, **mark).show(*view) - plain).max(0) > 0
+            for mark in ({"frame": True}, {"cursor": True})
+        )
+        assert framed.any()
+        assert not framed[12:36, 14:50].any()  # at most 0.08 of a side, and the line
+        assert pointed.sum() < 200
+
+
 def test_noise_repeats_and_leaves_air(view):
     plain, noisy = (Display(TABLE, noise=level, seed=3).show(*view) for level in (0, 0.02))
     assert np.array_equal(noisy, Display(TABLE, noise=0.02, seed=3).show(*view))

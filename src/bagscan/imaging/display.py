@@ -1,7 +1,8 @@
 """Random displays: how the screen or the file of some scanner shows a raw view.
 
-A colour mapping, noise, sharpening, a contrast curve, resampling and JPEG compression. A model that
-is trained on many of them depends less on the display of a single scanner.
+A colour mapping, noise, sharpening, a contrast curve, resampling, JPEG compression, and what
+screenshots add: a cursor, or the frame of the picture. A model that is trained on many of them
+depends less on the display of a single scanner.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from bagscan.physics.palettes import draw_palette
 from bagscan.physics.pseudo_colour import colour_stored
@@ -22,6 +23,8 @@ NOISE = (0.003, 0.02)
 Z_PER_RATIO = 50.0
 MIN_ATTENUATION = 0.02  # less is air, which consoles show without noise
 LIMITS_Z = (5.0, 32.0)
+CURSOR = ((0, 0), (0, 16), (4, 12), (7, 19), (10, 18), (7, 11), (12, 11))  # x, y of an arrow
+FRAME_PX, DEEPEST_FRAME = 3, 0.08  # width of a frame's line; its largest share of a side
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +37,9 @@ class Display:
         gamma: exponent of the contrast curve; above 1 is darker.
         white: colour share from which a pixel is shown white, in (0, 1].
         noise: standard deviation of the log attenuation of a pixel, where little is absorbed.
-        seed: seed of the noise.
+        seed: seed of the noise, of the cursor's place and of the frame's.
+        cursor: true to draw the cursor of a mouse.
+        frame: true to draw a line along one side, beyond which nothing of the view is seen.
         resample: factor by which the image is reduced and enlarged again, in (0, 1].
         jpeg_quality: quality of a JPEG file, 1 to 95; None for no compression.
     """
@@ -45,6 +50,8 @@ class Display:
     white: float = 1.0
     noise: float = 0.0
     seed: int = 0
+    cursor: bool = False
+    frame: bool = False
     resample: float = 1.0
     jpeg_quality: int | None = None
 
@@ -62,6 +69,8 @@ class Display:
         if self.gamma != 1 or self.white < 1:
             curve = np.clip(np.arange(256) / 255 / self.white, 0, 1) ** self.gamma
             colours = np.rint(curve * 255).astype(np.uint8)[colours]
+        if self.cursor or self.frame:
+            colours = self._mark(colours)
         if self.resample < 1 or self.jpeg_quality is not None:
             colours = self._store(colours)
         return np.ascontiguousarray(colours)
@@ -78,6 +87,18 @@ class Display:
         noisy_z = np.clip(zeff + Z_PER_RATIO * ratio, *LIMITS_Z)
         return low * np.exp(change[0]), high * np.exp(change[1]), np.where(zeff > 0, noisy_z, zeff)
 
+    def _mark(self, colours: np.ndarray) -> np.ndarray:
+        """Draw the cursor and the frame."""
+        rng, pixels = np.random.default_rng((self.seed, 1)), colours.transpose(1, 2, 0)
+        picture = Image.fromarray(
+            np.ascontiguousarray(_frame(pixels, rng) if self.frame else pixels)
+        )
+        if self.cursor:
+            x, y = rng.random(2) * picture.size
+            arrow = [(x + dx, y + dy) for dx, dy in CURSOR]
+            ImageDraw.Draw(picture).polygon(arrow, fill="white", outline="black")
+        return np.asarray(picture).transpose(2, 0, 1)
+
     def _store(self, colours: np.ndarray) -> np.ndarray:
         picture = Image.fromarray(np.ascontiguousarray(colours.transpose(1, 2, 0)))
         if self.resample < 1:
@@ -92,6 +113,15 @@ class Display:
         return np.asarray(picture).transpose(2, 0, 1)
 
 
+def _frame(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a line across (H, W, 3) pixels near a random side, and fill what lies beyond it."""
+    turned = np.rot90(pixels, quarter := int(rng.integers(4))).copy()
+    depth = int(rng.uniform(0, DEEPEST_FRAME) * len(turned))
+    turned[:depth] = rng.choice([0, 128, 255])
+    turned[depth : depth + int(rng.integers(1, FRAME_PX + 1))] = rng.choice([0, 90])
+    return np.rot90(turned, -quarter)
+
+
 def draw_display(rng: np.random.Generator) -> Display:
     """Draw a display: most of them sharpen and are noisy, half compress, a third resample."""
     return Display(
@@ -103,4 +133,6 @@ def draw_display(rng: np.random.Generator) -> Display:
         jpeg_quality=int(rng.integers(40, 96)) if rng.random() < 0.5 else None,
         noise=float(np.exp(rng.uniform(*np.log(NOISE)))) if rng.random() < 0.85 else 0.0,
         seed=int(rng.integers(2**32)),
+        cursor=bool(rng.random() < 0.05),
+        frame=bool(rng.random() < 0.08),
     )
