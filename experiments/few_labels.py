@@ -4,9 +4,10 @@
 
 For every number of labels and every seed, both starts see the same scans and the same crops. The
 annotated classes are trained as the simulated classes of the same items
-(:data:`experiments.real_scans.SAME`); what fills a box counts as the item. The scans compared are
-those of :mod:`experiments.real_scans` in another part of a split that keeps near-duplicates
-together. The licences of the real scans forbid publishing the trained weights, which are deleted.
+(:data:`experiments.real_scans.SAME`); all foreground in a box counts as the item. The scans
+compared are those of :mod:`experiments.real_scans` in another part of a split that keeps
+near-duplicates together. The licences of the real scans forbid publishing the trained weights,
+which are deleted.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from bagscan.detector.model import Detector
 from bagscan.detector.network import DetectorNetwork
 from bagscan.formats import read_view
 from bagscan.runtime.load import load_model
-from bagscan.simulate.prohibited import NAMES
 from bagscan.training.compute import autocast_bf16
 from bagscan.training.detector_targets import item_loss
 from bagscan.training.loop import run
@@ -111,11 +111,23 @@ def compare(
     network = DetectorNetwork(replace(trained.network.config, pretrained=start == "imagenet"))
     if start == "simulated":
         network.load_state_dict(trained.network.state_dict())
-    task = LabelledScans(network, read_all(labelled), trained.kinds + trained.devices)
+    first = trained.kinds + trained.devices
+    items = trained.network.config.categories[first : first + trained.prohibited]
+    task = LabelledScans(network, read_all(labelled, items), first, len(items))
     loop = LoopConfig(steps=steps, learning_rate=5e-4, ema=0.98, validate_every=steps, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
-        run(task, loop, Path(folder), lambda scores: None)
-        replace(trained, network=network.eval(), operating_point=None).save(Path(folder) / "model")
+        # Thresholds of classes were chosen for one of the starts.
+        own = replace(
+            trained,
+            network=network,
+            thresholds=replace(trained.thresholds, prohibited=()),
+            operating_point=None,
+        )
+
+        def save(scores: dict[str, float]) -> None:
+            own.save(Path(folder) / "model")
+
+        run(task, loop, Path(folder), save)
         detector = load_model(Path(folder) / "model")
         assert isinstance(detector, UsableDetector)
         scored = [scan for record in compared if (scan := score_record(record, detector))]
@@ -137,8 +149,13 @@ class LabelledView:
     classes: tuple[tuple[int, ...], ...]
 
 
-def read_all(records: Sequence[Record]) -> list[LabelledView]:
-    """Read scans with their boxes; those that cannot be read are left out."""
+def read_all(records: Sequence[Record], items: Sequence[str]) -> list[LabelledView]:
+    """Read scans with their boxes; those that cannot be read are left out.
+
+    Args:
+        records: scans.
+        items: simulated classes in the order of the network's maps.
+    """
     views = []
     for record in records:
         try:
@@ -148,7 +165,8 @@ def read_all(records: Sequence[Record]) -> list[LabelledView]:
             continue
         boxes = np.array([a.box_xyxy for a in record.annotations], float).reshape(-1, 4)
         classes = tuple(
-            tuple(NAMES.index(name) for name in SAME[a.label]) for a in record.annotations
+            tuple(items.index(name) for name in SAME[a.label] if name in items)
+            for a in record.annotations
         )
         views.append(LabelledView(of_colours(pixels[:3]), boxes, classes))
     return views
@@ -161,18 +179,26 @@ class LabelledScans:
         network: network to train.
         views: labelled views.
         first: number of the first category of items.
+        count: number of classes of items.
     """
 
-    def __init__(self, network: nn.Module, views: Sequence[LabelledView], first: int) -> None:
+    def __init__(
+        self, network: nn.Module, views: Sequence[LabelledView], first: int, count: int
+    ) -> None:
         self.network, self.views = network.to(memory_format=torch.channels_last), list(views)
-        self.items = slice(first, first + len(NAMES))
+        self.items = slice(first, first + count)
         use_fast_depthwise(self.network)
         self.modules: dict[str, nn.Module] = {"network": self.network}
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Draw (B, 3, H, W) crops and the (B, p, H / 8, W / 8) shares of items in their cells."""
         crops = [
-            draw_crop(self.views[int(rng.integers(len(self.views)))], rng) for _ in range(CROPS)
+            draw_crop(
+                self.views[int(rng.integers(len(self.views)))],
+                self.items.stop - self.items.start,
+                rng,
+            )
+            for _ in range(CROPS)
         ]
         features, shares = (np.stack(arrays) for arrays in zip(*crops, strict=True))
         return torch.from_numpy(features), torch.from_numpy(shares)
@@ -190,7 +216,9 @@ class LabelledScans:
         return {"monitor": 0.0}
 
 
-def draw_crop(view: LabelledView, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_crop(
+    view: LabelledView, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw a (3, H, W) crop, most often around an object, and its (p, H / 8, W / 8) shares."""
     height, width = view.absorbed.shape[1:]
     centre = rng.random(2) * (height, width)
@@ -208,12 +236,12 @@ def draw_crop(view: LabelledView, rng: np.random.Generator) -> tuple[np.ndarray,
     picked = view.absorbed[:, rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
     crop = (picked * inside * rng.uniform(1 - JITTER, 1 + JITTER, (3, 1, 1))).astype(np.float32)
     solid = (crop.mean(0) > WHITE_ABSORPTION).astype(np.float32)
-    shares = np.zeros((len(NAMES), SIDE_PX, SIDE_PX), np.float32)
+    shares = np.zeros((count, SIDE_PX, SIDE_PX), np.float32)
     for (x1, y1, x2, y2), classes in zip(view.boxes, view.classes, strict=True):
         within = ((rows >= y1) & (rows < y2))[:, None] & ((columns >= x1) & (columns < x2))
         shares[list(classes)] = np.maximum(shares[list(classes)], within * solid)
     cells = SIDE_PX // CELL_PX
-    return crop, shares.reshape(len(NAMES), cells, CELL_PX, cells, CELL_PX).mean((2, 4))
+    return crop, shares.reshape(count, cells, CELL_PX, cells, CELL_PX).mean((2, 4))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ def main() -> None:
                 sources[first], features[first][look], sources[second], features[second][look]
             )
             result[look] = float(auroc(truth, scores))
-            result[f"{look}_distance"] = distance(scores[truth], scores[~truth])
+            result[f"{look}_distance"] = measure_distance(scores[truth], scores[~truth])
             if arguments.pictures and first == "simulated":
                 draw_extremes(
                     sources[first].pixels, scores[truth], arguments.pictures / f"{second}_{look}"
@@ -102,19 +102,22 @@ def main() -> None:
             keep(Run("realism", settings), result, data={"counts": counts})
 
 
-def distance(first: np.ndarray, second: np.ndarray) -> float:
+def measure_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Return the difference of two samples' means in standard deviations; it does not saturate."""
     deviation = np.sqrt((first.var() + second.var()) / 2)
     return float(abs(first.mean() - second.mean()) / deviation)
 
 
-def in_grey(crops: np.ndarray) -> np.ndarray:
+def remove_colours(crops: np.ndarray) -> np.ndarray:
     """Return (n, h, w, 3) crops without their colours."""
     return np.repeat(crops.mean(3, keepdims=True).astype(np.uint8), 3, 3)
 
 
 # Looks of the crops that the classifier is trained on.
-LOOKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"colour": np.asarray, "grey": in_grey}
+LOOKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "colour": np.asarray,
+    "grey": remove_colours,
+}
 
 
 def simulated_views(sets: Sequence[Path], scans: int) -> Iterator[np.ndarray]:

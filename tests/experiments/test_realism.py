@@ -3,7 +3,15 @@
 import numpy as np
 
 from bagscan.evaluation.metrics import auroc
-from experiments.realism import CROP_PX, CROPS_PER_SCAN, Crops, classify, draw_crops
+from experiments.realism import (
+    CROP_PX,
+    CROPS_PER_SCAN,
+    Crops,
+    classify,
+    draw_crops,
+    measure_distance,
+    remove_colours,
+)
 
 RNG = np.random.default_rng(0)
 SCANS = np.repeat(np.arange(30), 3)
@@ -36,3 +44,16 @@ def test_crops_show_contents_not_air():
     assert crops.scans.tolist() == [2] * CROPS_PER_SCAN
     assert crops.pixels.shape == (CROPS_PER_SCAN, CROP_PX, CROP_PX, 3)
     assert ((crops.pixels < 235).any(3).mean((1, 2)) > 0.45).all()
+
+
+def test_distance_is_in_standard_deviations():
+    a, b = RNG.normal(0, 2, 4000), RNG.normal(10, 2, 4000)
+    assert abs(measure_distance(a, b) - 5) < 0.2
+    assert measure_distance(a, b) == measure_distance(b, a)
+
+
+def test_grey_crops_keep_brightness_alone():
+    crops = RNG.integers(0, 256, (2, 5, 6, 3), dtype=np.uint8)
+    grey = remove_colours(crops)
+    assert (grey == grey[..., :1]).all()
+    assert np.abs(grey[..., 0] - crops.mean(3)).max() < 1

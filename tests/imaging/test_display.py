@@ -78,3 +78,15 @@ def hue(colours):
     """Return the rounded share of red in each pixel's absorption."""
     absorbed = 255 - colours
     return np.rint(50 * absorbed[0] / absorbed.sum(0).clip(1))
+
+
+@pytest.mark.parametrize("z", [10.0, 13.0, 18.0])
+def test_noise_leaves_the_mean_hue(z):
+    """Hues scatter to both sides. Beyond the ends of the scale, they no longer differ."""
+    view = [np.full((80, 80), value, np.float32) for value in (0.93, 0.95, z)]
+    plain, noisy = (
+        Display(TABLE, sharpen=0, noise=noise, seed=1).show(*view).astype(float)
+        for noise in (0.0, 0.01)
+    )
+    assert np.abs(noisy - plain).mean() > 1
+    assert np.abs(noisy.mean((1, 2)) - plain.mean((1, 2))).max() < 3

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bagscan.simulate.cloth import SEAM_MM, draw_folds, draw_pockets, sheet, smooth_noise
+from bagscan.simulate.cloth import SEAM_MM, build_sheet, draw_folds, draw_pockets, draw_smooth_noise
 
 GRID = (90, 120)
 
@@ -15,8 +15,8 @@ def neighbours(noise, axis):
 
 
 def test_noise_is_smooth_along_its_direction():
-    along_rows = smooth_noise(GRID, (12, 1), 0.0, np.random.default_rng(0))
-    along_columns = smooth_noise(GRID, (12, 1), np.pi / 2, np.random.default_rng(0))
+    along_rows = draw_smooth_noise(GRID, (12, 1), 0.0, np.random.default_rng(0))
+    along_columns = draw_smooth_noise(GRID, (12, 1), np.pi / 2, np.random.default_rng(0))
     assert along_rows.mean() == pytest.approx(0, abs=1e-9)
     assert along_rows.std() == pytest.approx(1)
     assert neighbours(along_rows, 0) > 0.95 > neighbours(along_rows, 1)
@@ -50,7 +50,7 @@ def test_a_sheet_is_closed_and_has_its_thickness():
     lower = np.random.default_rng(0).uniform(0, 3, (len(x), len(y)))
     use = np.ones(lower.shape, bool)
     use[5:9, 4:8] = False  # a hole
-    mesh = sheet(x, y, lower, lower + 1.5, use)
+    mesh = build_sheet(x, y, lower, lower + 1.5, use)
     squares = use[:-1, :-1] & use[1:, :-1] & use[:-1, 1:] & use[1:, 1:]
     assert mesh.volume_mm3 == pytest.approx(squares.sum() * 4 * 1.5)
     edges = np.sort(mesh.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)

@@ -70,6 +70,22 @@ def test_heaps_do_not_overlap_and_stay_inside(crumpled):
     assert high[2] < 120
 
 
+@pytest.mark.parametrize("thick_mm", [2.0, 12.0])
+def test_crumpled_garments_keep_their_mean_thickness_and_have_no_holes(thick_mm):
+    for seed in range(4):
+        smooth, crumpled = (
+            Heap.empty((300, 300, 150), 30).drape(
+                np.random.default_rng(seed), "cotton", 1.0, thick_mm, folded
+            )
+            for folded in (False, True)
+        )
+        volumes = [garment.mesh(0).volume_mm3 for garment in (smooth, crumpled)]
+        # The fine mesh reaches closer to the garment's edge.
+        assert 0.8 < volumes[1] / volumes[0] < 1.45
+        edges = np.sort(crumpled.faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
+        assert (np.unique(edges, axis=0, return_counts=True)[1] == 2).all()
+
+
 def test_surfaces_bound_an_item():
     found = surfaces(block((40, 24, 10)))
     assert np.nanmin(found.lower) == -5

@@ -22,7 +22,7 @@ NOISE = (0.003, 0.02)
 # Z over neighbours, which reduces its noise, so this includes a factor of 3.
 Z_PER_RATIO = 50.0
 MIN_ATTENUATION = 0.02  # less is air, which consoles show without noise
-LIMITS_Z = (5.0, 32.0)
+MAX_CHANGE_Z = 25.0
 CURSOR = ((0, 0), (0, 16), (4, 12), (7, 19), (10, 18), (7, 11), (12, 11))  # x, y of an arrow
 FRAME_PX, DEEPEST_FRAME = 3, 0.08  # width of a frame's line; its largest share of a side
 
@@ -78,13 +78,14 @@ class Display:
     def _add_noise(
         self, low: np.ndarray, high: np.ndarray, zeff: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Add noise as of few photons: more where much is absorbed, and hues where little is."""
+        """Add noise: more where much is absorbed, and to hues where little is."""
         attenuation = -np.log(np.maximum(low * high, 1e-8)) / 2
         rng = np.random.default_rng(self.seed)
         spread = self.noise * np.exp(attenuation / 4) * (attenuation > MIN_ATTENUATION)
         change = rng.standard_normal((2, *low.shape), np.float32) * spread
         ratio = (change[0] - change[1]) / np.maximum(attenuation, MIN_ATTENUATION)
-        noisy_z = np.clip(zeff + Z_PER_RATIO * ratio, *LIMITS_Z)
+        # Not limited to possible Z, so that the mean of an area does not change.
+        noisy_z = zeff + np.clip(Z_PER_RATIO * ratio, -MAX_CHANGE_Z, MAX_CHANGE_Z)
         return low * np.exp(change[0]), high * np.exp(change[1]), np.where(zeff > 0, noisy_z, zeff)
 
     def _mark(self, colours: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder
-from bagscan.simulate.cloth import draw_folds, draw_pockets, sheet, smooth_noise
+from bagscan.simulate.cloth import build_sheet, draw_folds, draw_pockets, draw_smooth_noise
 from bagscan.simulate.mesh import Mesh, prism, rotation_xyz, rounded_rectangle
 
 KINDS = ("soft_bag", "hard_case", "tray", "crumpled_bag")
@@ -131,13 +131,7 @@ def _build_hard_case(b: Builder, size: Size) -> Bag:
     lift = 14.0  # the rods and wheels of the trolley lie below the shell
     cavity = _add_shell(b, size, wall, corner, material, 1.0, lift)
     rods = float(b.rng.uniform(0.25, 0.4)) * w
-    for side in (-1, 1):
-        rod_at = (side * rods / 2, 0, lift - 7)
-        rod = b.box("aluminium", (15, length * 0.92, 9), rod_at)
-        b.box(AIR, (12.4, length * 0.92 - 2, 6.4), rod_at, inside=rod)
-        wheel_at = (side * w * 0.42, -length / 2 - wall - 18, lift + 4)
-        wheel = b.cylinder("nylon", 17, 14, wheel_at, 18, axis="x")
-        b.cylinder("stainless_steel", 3.5, 14, wheel_at, 10, axis="x", inside=wheel)
+    _add_trolley(b, (w, length), wall, rods, lift - 7)
     grip_at = (0, length / 2 + wall + 10, lift - 4)
     grip = b.cylinder("aluminium", 7.5, rods + 20, grip_at, 14, axis="x")
     b.cylinder(AIR, 6, rods + 16, grip_at, 12, axis="x", inside=grip)
@@ -171,21 +165,26 @@ def _build_crumpled_bag(b: Builder, size: Size) -> Bag:
     _add_sheet(b, material, (w, length), 0.0)
     _add_sheet(b, material, (w, length), top)
     if rods_mm:
-        _add_trolley(b, w, length, SHEET_MM + rods_mm / 2)
+        spacing = float(b.rng.uniform(0.25, 0.45)) * w
+        _add_trolley(b, (w, length), wall, spacing, SHEET_MM + rods_mm / 2)
     _add_zips(b, (w, length, h), corner, lift + wall)
     _add_handles(b, w, length, lift + h / 2)
     _add_fittings(b, w + 26, length + 26, lift + 0.1 * h, 0.5 * h)
     return Bag("crumpled_bag", b.build(), size, lift + wall, corner, cavity)
 
 
-def _add_trolley(b: Builder, w: float, length: float, z_mm: float) -> None:
-    """Add two hollow rods and two wheels."""
-    apart = float(b.rng.uniform(0.25, 0.45)) * w
+def _add_trolley(
+    b: Builder, sides: tuple[float, float], wall: float, spacing: float, z_mm: float
+) -> None:
+    """Add two hollow rods below a bag, ``spacing`` mm apart, and two wheels at its end."""
+    w, length = sides
     for side in (-1, 1):
-        rod_at = (side * apart / 2, 0, z_mm)
-        rod = b.box("aluminium", (b.rng.uniform(10, 18), length * 0.95, 10), rod_at)
-        b.box(AIR, (8, length * 0.95 - 2, 7.5), rod_at, inside=rod)
-        b.cylinder("nylon", 17, 14, (side * w * 0.4, -length / 2 - 21, z_mm + 9), 18, axis="x")
+        rod_at = (side * spacing / 2, 0, z_mm)
+        rod = b.box("aluminium", (15, length * 0.92, 9), rod_at)
+        b.box(AIR, (12.4, length * 0.92 - 2, 6.4), rod_at, inside=rod)
+        wheel_at = (side * w * 0.42, -length / 2 - wall - 18, z_mm + 11)
+        wheel = b.cylinder("nylon", 17, 14, wheel_at, 18, axis="x")
+        b.cylinder("stainless_steel", 3.5, 14, wheel_at, 10, axis="x", inside=wheel)
 
 
 def _add_zips(b: Builder, size: Size, corner: float, floor_mm: float) -> None:
@@ -196,38 +195,37 @@ def _add_zips(b: Builder, size: Size, corner: float, floor_mm: float) -> None:
         ring = rounded_rectangle(w + 2 * reach, length + 2 * reach, corner + reach, 7)
         path = _closed_path(ring, floor_mm + h * b.rng.uniform(0.1, 0.9))
         first = int(b.rng.integers(len(path) // 2))
-        part = path[first : first + max(3, int(len(path) * b.rng.uniform(0.2, 1)))]
-        b.wire(str(b.rng.choice(["nylon", "brass", "polyester"])), part, b.rng.uniform(0.7, 1.6))
+        section = path[first : first + max(3, int(len(path) * b.rng.uniform(0.2, 1)))]
+        b.wire(str(b.rng.choice(["nylon", "brass", "polyester"])), section, b.rng.uniform(0.7, 1.6))
 
 
 def _add_sheet(b: Builder, material: str, sides: tuple[float, float], z_mm: float) -> None:
     """Add a crumpled sheet with an irregular outline, between ``z_mm`` and SHEET_MM above it."""
     x, y = (np.arange(-side / 2 - FLAP_MM, side / 2 + FLAP_MM, SHEET_CELL_MM) for side in sides)
     shape = (len(x), len(y))
-    far = np.maximum(
-        np.abs(x)[:, None] - sides[0] / 2, np.abs(y)[None] - sides[1] / 2
-    )  # distance beyond the bag
-    wide = 20 / SHEET_CELL_MM
-    outline = FLAP_MM * (0.4 + 0.25 * smooth_noise(shape, (wide, wide), 0.0, b.rng))
+    beyond_mm = np.maximum(np.abs(x)[:, None] - sides[0] / 2, np.abs(y)[None] - sides[1] / 2)
+    sigma = 20 / SHEET_CELL_MM
+    outline = FLAP_MM * (0.4 + 0.25 * draw_smooth_noise(shape, (sigma, sigma), 0.0, b.rng))
     layers = 1 + draw_folds(shape, SHEET_CELL_MM, b.rng)
     layers += draw_pockets(x, y, int(b.rng.integers(0, 4)), b.rng)
     thick = np.clip(b.rng.uniform(0.4, 1.8) * layers, 0.2, SHEET_MM - 2.5)
-    wave = 1 + 0.4 * smooth_noise(shape, (wide, wide), 0.0, b.rng).clip(-2, 2)
+    wave = 1 + 0.4 * draw_smooth_noise(shape, (sigma, sigma), 0.0, b.rng).clip(-2, 2)
     lower = z_mm + 0.1 + wave
-    b.add(sheet(x, y, lower, lower + thick, far < outline), material)
+    b.add(build_sheet(x, y, lower, lower + thick, beyond_mm < outline), material)
 
 
 def _add_handles(b: Builder, w: float, length: float, z_mm: float) -> None:
     """Add handles and straps as pairs of winding stitched edges, beyond both ends of the bag."""
     for end in (-1, 1):
         for _ in range(int(b.rng.integers(0, 3))):
-            span, reach = b.rng.uniform(0.15, 0.4) * w, b.rng.uniform(25, 60)
+            span, reach = b.rng.uniform(0.08, 0.2) * w, b.rng.uniform(25, 60)
             turn = np.linspace(0, np.pi, 24)
             wander = np.cumsum(b.rng.normal(0, 1.2, 24))
             z = z_mm + b.rng.uniform(-0.3, 0.3) * z_mm
             middle = b.rng.uniform(-0.25, 0.25) * w
             for inset in (0.0, b.rng.uniform(14, 22)):
-                x = middle + (span - inset) * np.cos(turn) + wander
+                x = middle + max(span - inset, 6) * np.cos(turn) + wander
+                x = x.clip(-w / 2, w / 2)
                 y = end * (length / 2 + 14 + (reach - inset / 2) * np.sin(turn))
                 path = np.column_stack([x, y, np.full(24, z)])
                 b.wire("nylon", path, b.rng.uniform(0.8, 2.2), density=0.8)

@@ -11,13 +11,13 @@ import numpy as np
 
 from bagscan.simulate.mesh import Mesh
 
-FOLD_APART_MM, FOLD_WIDE_MM = (8.0, 60.0), (0.6, 2.0)
+FOLD_SPACING_MM, FOLD_WIDTH_MM = (8.0, 60.0), (0.6, 2.0)
 FOLD_SYSTEMS, FOLD_LAYERS = (8, 18), (1.0, 6.0)
 PATCH_MM = 60.0  # extent of a group of folds
 SEAM_MM = 2.0
 
 
-def smooth_noise(
+def draw_smooth_noise(
     shape: tuple[int, int], sigmas: tuple[float, float], angle: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Return (n, m) smooth noise of mean 0 and standard deviation 1.
@@ -46,14 +46,14 @@ def draw_folds(shape: tuple[int, int], cell_mm: float, rng: np.random.Generator)
     """
     folds = np.zeros(shape)
     for _ in range(int(rng.integers(*FOLD_SYSTEMS))):
-        apart = np.exp(rng.uniform(*np.log(FOLD_APART_MM))) / cell_mm
-        stretched = apart * rng.uniform(1, 4)
-        heights = smooth_noise(shape, (stretched, apart), rng.uniform(0, np.pi), rng)
-        # The noise has a slope of about 1 / apart, which turns its value into a distance.
-        wide = max(rng.uniform(*FOLD_WIDE_MM) / cell_mm, 0.6)
-        lines = np.exp(-0.5 * (heights * apart / wide) ** 2)
+        spacing = np.exp(rng.uniform(*np.log(FOLD_SPACING_MM))) / cell_mm
+        along = spacing * rng.uniform(1, 4)
+        heights = draw_smooth_noise(shape, (along, spacing), rng.uniform(0, np.pi), rng)
+        # The noise has a slope of about 1 / spacing, which turns its value into a distance.
+        width = max(rng.uniform(*FOLD_WIDTH_MM) / cell_mm, 0.6)
+        lines = np.exp(-0.5 * (heights * spacing / width) ** 2)
         patch = PATCH_MM / cell_mm
-        extent = np.clip(smooth_noise(shape, (patch, patch), 0.0, rng) + 0.3, 0, 1)
+        extent = np.clip(draw_smooth_noise(shape, (patch, patch), 0.0, rng) + 0.3, 0, 1)
         folds += rng.uniform(*FOLD_LAYERS) * lines * extent
     return folds
 
@@ -79,7 +79,7 @@ def draw_pockets(x: np.ndarray, y: np.ndarray, count: int, rng: np.random.Genera
     return layers
 
 
-def sheet(
+def build_sheet(
     x: np.ndarray, y: np.ndarray, lower: np.ndarray, upper: np.ndarray, use: np.ndarray
 ) -> Mesh:
     """Return a watertight sheet over the squares of a grid whose four corners are in ``use``.

@@ -13,11 +13,12 @@ import numpy as np
 from scipy import ndimage
 
 from bagscan.simulate.assembly import Assembly, Builder
-from bagscan.simulate.cloth import draw_folds, sheet
+from bagscan.simulate.cloth import build_sheet, draw_folds
 from bagscan.simulate.raster_kernels import intersect_triangle
 
 CELL_MM = 4.0
 GAP_MM = 0.4
+MIN_CLOTH_MM = 0.6
 
 
 @dataclass
@@ -127,9 +128,11 @@ class Heap:
             step = 1  # fine folds need a fine mesh
             weave = rng.uniform(0, 0.25) * rng.standard_normal(window.shape)
             layers = 0.5 + 0.5 * draw_folds(window.shape, CELL_MM, rng) + weave
-            thickness = thickness * np.clip(layers, 0.2, 4)
+            layers = np.clip(layers, 0.2, 4)
+            # Thinner cloth would have holes.
+            thickness = np.maximum(thickness * layers / layers.mean(), 1.2 * MIN_CLOTH_MM)
         top = np.minimum(base + thickness, self.ceiling_mm)
-        use = inside[::step, ::step] & ((top - base)[::step, ::step] > 0.6)
+        use = inside[::step, ::step] & ((top - base)[::step, ::step] > MIN_CLOTH_MM)
         use = ndimage.binary_opening(use)
         if use.sum() < 30:
             return None
@@ -140,7 +143,7 @@ class Heap:
         b = Builder(rng)
         with b.part("garment"):
             b.add(
-                sheet(xs, ys, base[::step, ::step], top[::step, ::step], use),
+                build_sheet(xs, ys, base[::step, ::step], top[::step, ::step], use),
                 material,
                 density=density,
             )

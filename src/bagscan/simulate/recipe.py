@@ -70,7 +70,8 @@ class Recipe:
         sizes: range of anomaly sizes, one of :data:`bagscan.simulate.anomalies.SIZES`.
         vary_machine: if true, noise, blur, scatter and faults vary from scan to scan within the
             ranges of real scanners and replace those of the profile.
-        crumpled: if true, there are more garments, with fine folds.
+        crumpled: if true, there are more garments, with fine folds, and with prohibited items more
+            things of real luggage.
     """
 
     devices: tuple[str, ...]

@@ -8,6 +8,7 @@ from bagscan.simulate.assembly import AIR, Builder
 from bagscan.simulate.parts import pouch_cell, round_cell
 
 LAYOUTS = ("round_cells", "nine_volt", "holder", "power_bank", "power_bank_cells", "pouch_pack")
+MIN_RADIUS_MM = 5.2
 DIMENSIONS = {
     "radius_mm": (5.2, 13.0),
     "length_share": (2.6, 3.6),
@@ -40,7 +41,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 
 def _row(b: Builder, d: SimpleNamespace, holder: bool) -> None:
     r = d.radius_mm * (0.6 if holder else 1.0)
-    r, long = max(r, 6.9), max(r, 6.9) * d.length_share
+    r, long = max(r, MIN_RADIUS_MM), max(r, MIN_RADIUS_MM) * d.length_share
     step = 2 * r + d.gap_mm
     wall = d.holder_wall_mm
     with b.frame((0, 0, r + wall)):
@@ -60,7 +61,7 @@ def _row(b: Builder, d: SimpleNamespace, holder: bool) -> None:
 
 
 def _power_bank(b: Builder, d: SimpleNamespace, round_cells: bool) -> None:
-    """Add a case with lithium cells, and a board with sockets and chips beside them."""
+    """Add a case with lithium cells, and a board with two sockets and a coil beside them."""
     if round_cells:
         cells = (66.0, 18.8 * d.cells, 19.0)
     else:

@@ -1,4 +1,4 @@
-"""Fireworks: paper tubes with powder, in a string, as single tubes, or on a stick."""
+"""Fireworks: paper tubes with powder, in a string, mat or cake, single, or on a stick."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 
 
 def _mat(b: Builder, d: SimpleNamespace) -> None:
-    """Add a round mat: many small tubes beside one another, each row shifted by half a tube."""
+    """Add an oval mat of many small tubes, each second row shifted by half a tube."""
     r, long = d.mat_radius_mm, min(d.length_mm * 0.6, 28.0)
     across, along = 2 * r + d.gap_mm + 2.5, long + 4.0
     for row in range(d.mat_rows):

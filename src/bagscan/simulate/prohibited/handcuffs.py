@@ -72,8 +72,8 @@ def _join(
             x = (k - (d.links - 1) / 2) * d.link_mm * 0.8
             flat = np.column_stack([x + d.link_mm / 2 * np.cos(t), 3.6 * np.sin(t), 0 * t])
             path = flat if k % 2 else flat[:, [0, 2, 1]]
-            turned = x > 0
-            with b.frame((0, 0, rise * turned), rotation_xyz(0, 0, fold * turned)):
+            along = (k + 1) / (d.links + 1)
+            with b.frame((0, 0, rise * along), rotation_xyz(0, 0, fold * (x > 0))):
                 b.wire(d.steel, path, d.wire_mm * 0.55)
     elif layout == "hinged":
         plate = (bridge / 2 - 1, d.case_width_mm * 0.8, 3)

@@ -59,11 +59,12 @@ def _slide(b: Builder, d: SimpleNamespace, length: float) -> None:
     radius = min(d.barrel_radius_mm, inner[1] * 0.27, inner[2] * 0.45)
     barrel_y = high - wall - radius - 0.3
     bore = min(d.bore_radius_mm, radius * 0.7)
-    at = (length * 0.09, barrel_y, 0)
-    b.tube(d.metal, radius, bore, length * 0.78, at, axis="x", inside=hollow)
+    barrel = 0.8 * inner[0]
+    at = ((inner[0] - barrel) / 2 - 0.1, barrel_y, 0)
+    b.tube(d.metal, radius, bore, barrel, at, axis="x", inside=hollow)
     coil = inner[1] * 0.17
-    with b.frame((length * 0.12, wall + coil + 0.9, 0), axis="x"):
-        b.wire("iron", helix(16, coil, length * 0.6, 10), 0.5, inside=hollow)
+    with b.frame((inner[0] * 0.12, wall + coil + 0.9, 0), axis="x"):
+        b.wire("iron", helix(16, coil, inner[0] * 0.6, 10), 0.5, inside=hollow)
     block = (length * 0.16, high * 0.28, inner[2] * 0.7)
     b.box("iron", block, (-length * 0.36, wall + high * 0.16, 0), inside=hollow)
     for k in range(d.grooves):
@@ -106,7 +107,7 @@ def _frame(b: Builder, d: SimpleNamespace, length: float, material: str) -> None
 
 
 def _grip(b: Builder, d: SimpleNamespace, layout: str, length: float, material: str) -> None:
-    """Add the grip with a magazine: a thin box, a spring, and cases of brass."""
+    """Add the grip with a magazine: a thin box with cases of brass."""
     long = d.grip_mm * (0.8 if layout == "compact" else 1.0)
     top, right = -d.frame_height_mm - 0.1, -length * 0.18
     lean = np.tan(np.radians(d.grip_angle_deg)) * long
@@ -122,9 +123,10 @@ def _grip(b: Builder, d: SimpleNamespace, layout: str, length: float, material: 
     clip = b.prism("iron", middle + (outline - middle) * 0.76, clip_width, inside=well)
     room = b.prism(AIR, middle + (outline - middle) * 0.71, clip_width - 1.8, inside=clip)
     case = min(4.8, clip_width * 0.36)
-    across = d.grip_width_mm * 0.55
-    for k in range(min(d.rounds, int(long * 0.55 / (2 * case + 0.4)))):
-        y = top - long * 0.2 - k * (2 * case + 0.4)
+    across, step = d.grip_width_mm * 0.5, 2 * case + 0.4
+    first = middle[1] + 0.71 * (top - middle[1]) - case - 0.3
+    for k in range(min(d.rounds, int(0.71 * long / step))):
+        y = first - k * step
         x = np.interp(-y, -outline[:9][::-1, 1], outline[:9][::-1, 0]) - d.grip_width_mm / 2 - 1.5
         b.tube("brass", case, case - 0.5, across, (x, y, 0), 12, axis="x", inside=room)
     if layout != "polymer":

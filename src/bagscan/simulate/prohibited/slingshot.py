@@ -40,7 +40,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
             _bent_wire(b, d)
         else:
             _rod(b, d)
-        _bands(b, d)
+        _bands(b, d, d.fork_mm + (2 * d.tip_mm if layout == "cast" else d.tip_mm * 0.6))
         if layout == "wrist_brace":
             a = np.linspace(0.15 * np.pi, 1.85 * np.pi, 24)
             x = -d.handle_mm - d.rod_mm - d.brace_mm / 2 - 6
@@ -99,14 +99,14 @@ def _bent_wire(b: Builder, d: SimpleNamespace) -> None:
     b.wire(d.metal, np.column_stack([path, np.zeros(len(path))]), min(d.rod_mm, d.tip_mm * 0.4))
 
 
-def _bands(b: Builder, d: SimpleNamespace) -> None:
-    """Add two bands from beyond the tips, and the pouch that joins them."""
+def _bands(b: Builder, d: SimpleNamespace, tips: float) -> None:
+    """Add two bands from beyond the tips, at x = ``tips``, and the pouch that joins them."""
     half, reach = d.fork_width_mm / 2, d.band_mm * (1 - d.slack)
-    start = d.fork_mm + 2 * d.tip_mm + d.rod_mm + d.band_radius_mm + 6
+    start = tips + d.rod_mm + d.band_radius_mm + 4
     s = np.linspace(0, 1, 16)
     for side in (-1, 1):
-        y = side * (half * (1 - s) + d.pouch_mm / 4 * s)
-        wave = d.slack * 30 * np.sin(2 * np.pi * s) * side
-        band = np.column_stack([start + s * reach, y + wave, 0 * s])
+        apart = half * (1 - s) + d.pouch_mm / 4 * s
+        wave = np.minimum(d.slack * 30, 0.5 * apart) * np.sin(2 * np.pi * s)
+        band = np.column_stack([start + s * reach, side * (apart + wave), 0 * s])
         b.wire("rubber", band, d.band_radius_mm)
     b.box("leather", (16, d.pouch_mm, 1.6), (start + reach + 12, 0, 0))
