@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bagscan.core.errors import ReadError
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import make_split
 from bagscan.detector.depthwise import use_fast_depthwise
@@ -31,14 +30,14 @@ from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import CELL_PX, of_colours
 from bagscan.detector.model import Detector
 from bagscan.detector.network import DetectorNetwork
-from bagscan.formats import read_view
 from bagscan.runtime.load import load_model
 from bagscan.training.compute import autocast_bf16
 from bagscan.training.detector_targets import item_loss
 from bagscan.training.loop import run
 from bagscan.training.loop_config import LoopConfig
+from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
-from experiments.real_scans import SAME, groups_of, measure, real_scans, score_record
+from experiments.real_scans import SAME, groups_of, measure, read_real, real_scans, score_record
 
 STARTS = ("simulated", "imagenet")
 FRACTIONS = {"labelled": 0.5, "compared": 0.5}
@@ -59,16 +58,17 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="store in the table few_labels")
     arguments = parser.parse_args()
     trained = Detector.load(arguments.model)
+    items = trained.network.config.categories[item_maps(trained)]
     for name, records in real_scans(0).items():
         split = make_split(records, FRACTIONS)
         pool = split.select(records, "labelled")
-        compared = split.select(records, "compared")
-        compared = compared[:: max(1, len(compared) // arguments.compared)][: arguments.compared]
+        compared = subsample_evenly(split.select(records, "compared"), arguments.compared)
         for labels in arguments.labels:
             for seed in range(arguments.seeds):
                 chosen = choose(pool, labels, np.random.default_rng(seed))
+                views = read_all(chosen, items)
                 for start in STARTS:
-                    result = compare(trained, start, chosen, compared, arguments.steps, seed)
+                    result = compare(trained, start, views, compared, arguments.steps, seed)
                     settings = {"scans": name, "labels": labels, "start": start, "seed": seed}
                     print(settings | {k: round(float(v), 3) for k, v in result.items()}, flush=True)
                     if arguments.keep:
@@ -78,21 +78,26 @@ def main() -> None:
 
 def choose(pool: Sequence[Record], count: int, rng: np.random.Generator) -> list[Record]:
     """Choose scans at random, the classes of their objects in turn."""
-    order = [pool[int(k)] for k in rng.permutation(len(pool))]
+    left = [pool[int(k)] for k in rng.permutation(len(pool))]
     classes = sorted({a.label for record in pool for a in record.annotations})
     chosen: list[Record] = []
     while len(chosen) < min(count, len(pool)):
         label = classes[len(chosen) % len(classes)]
-        left = [record for record in order if record not in chosen]
-        with_class = [r for r in left if any(a.label == label for a in r.annotations)]
-        chosen.append((with_class or left)[0])
+        with_class = (k for k, r in enumerate(left) if any(a.label == label for a in r.annotations))
+        chosen.append(left.pop(next(with_class, 0)))
     return chosen
+
+
+def item_maps(detector: Detector) -> slice:
+    """Return the numbers of the categories that are classes of prohibited items."""
+    first = detector.kinds + detector.devices
+    return slice(first, first + detector.prohibited)
 
 
 def compare(
     trained: Detector,
     start: str,
-    labelled: Sequence[Record],
+    labelled: Sequence[LabelledView],
     compared: Sequence[Record],
     steps: int,
     seed: int,
@@ -102,7 +107,7 @@ def compare(
     Args:
         trained: simulated model, whose network is used.
         start: ``simulated`` for its weights, ``imagenet`` for those of its backbone alone.
-        labelled: scans to train on.
+        labelled: views to train on.
         compared: other scans.
         steps: steps of training.
         seed: seed of weights and crops.
@@ -111,9 +116,7 @@ def compare(
     network = DetectorNetwork(replace(trained.network.config, pretrained=start == "imagenet"))
     if start == "simulated":
         network.load_state_dict(trained.network.state_dict())
-    first = trained.kinds + trained.devices
-    items = trained.network.config.categories[first : first + trained.prohibited]
-    task = LabelledScans(network, read_all(labelled, items), first, len(items))
+    task = LabelledScans(network, labelled, item_maps(trained))
     loop = LoopConfig(steps=steps, learning_rate=5e-4, ema=0.98, validate_every=steps, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         # Thresholds of classes were chosen for one of the starts.
@@ -158,17 +161,14 @@ def read_all(records: Sequence[Record], items: Sequence[str]) -> list[LabelledVi
     """
     views = []
     for record in records:
-        try:
-            pixels = read_view(record.path).pixels
-        except ReadError as error:
-            print(error)
+        if (view := read_real(record)) is None:
             continue
         boxes = np.array([a.box_xyxy for a in record.annotations], float).reshape(-1, 4)
         classes = tuple(
             tuple(items.index(name) for name in SAME[a.label] if name in items)
             for a in record.annotations
         )
-        views.append(LabelledView(of_colours(pixels[:3]), boxes, classes))
+        views.append(LabelledView(of_colours(view.pixels[:3]), boxes, classes))
     return views
 
 
@@ -178,26 +178,19 @@ class LabelledScans:
     Args:
         network: network to train.
         views: labelled views.
-        first: number of the first category of items.
-        count: number of classes of items.
+        items: numbers of the categories of items.
     """
 
-    def __init__(
-        self, network: nn.Module, views: Sequence[LabelledView], first: int, count: int
-    ) -> None:
+    def __init__(self, network: nn.Module, views: Sequence[LabelledView], items: slice) -> None:
         self.network, self.views = network.to(memory_format=torch.channels_last), list(views)
-        self.items = slice(first, first + count)
+        self.items, self.count = items, items.stop - items.start
         use_fast_depthwise(self.network)
         self.modules: dict[str, nn.Module] = {"network": self.network}
 
     def batch(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Draw (B, 3, H, W) crops and the (B, p, H / 8, W / 8) shares of items in their cells."""
         crops = [
-            draw_crop(
-                self.views[int(rng.integers(len(self.views)))],
-                self.items.stop - self.items.start,
-                rng,
-            )
+            draw_crop(self.views[int(rng.integers(len(self.views)))], self.count, rng)
             for _ in range(CROPS)
         ]
         features, shares = (np.stack(arrays) for arrays in zip(*crops, strict=True))

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from bagscan.core import View
 from bagscan.core.errors import ReadError
 from bagscan.datasets import sixray, yolo
 from bagscan.datasets.record import Record, locate
@@ -93,12 +94,18 @@ def real_scans(limit: int) -> dict[str, list[Record]]:
     return chosen
 
 
-def score_record(record: Record, detector: UsableDetector) -> ScoredScan | None:
-    """Score the regions of a real scan; None if its file cannot be read."""
+def read_real(record: Record) -> View | None:
+    """Read the view of a real scan; None, with a message, if its file cannot be read."""
     try:
-        view = read_view(record.path)
+        return read_view(record.path)
     except ReadError as error:
         print(error)
+        return None
+
+
+def score_record(record: Record, detector: UsableDetector) -> ScoredScan | None:
+    """Score the regions of a real scan; None if its file cannot be read."""
+    if (view := read_real(record)) is None:
         return None
     seen = detector.run_views([view]).views[0]
     compared = score_bag(

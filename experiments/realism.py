@@ -15,6 +15,7 @@ in ``BAGSCAN_DATA``; the network is in the extra ``imagenet``.
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -30,17 +31,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from bagscan.backbones import create_backbone
-from bagscan.core.errors import ReadError
 from bagscan.datasets.packed import read_packed
+from bagscan.datasets.record import Record
 from bagscan.detector.features import COLOUR_SCALE, recolour
 from bagscan.detector.sampling import whole_view
 from bagscan.evaluation.metrics import auroc
-from bagscan.formats import read_view
 from bagscan.imaging.contact_sheet import draw_contact_sheet
 from bagscan.imaging.display import draw_display
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
-from experiments.real_scans import real_scans
+from experiments.real_scans import read_real, real_scans
 
 CROP_PX, CROPS_PER_SCAN, MIN_INK, JPEG_QUALITY, FOLDS = 192, 3, 0.5, 80, 5
 WHITE = 235  # a pixel with all colours above shows air
@@ -73,7 +73,7 @@ def main() -> None:
     sources = {
         "simulated": draw_crops(simulated_views(arguments.sets, arguments.scans)),
         **{
-            name: draw_crops(real_views([record.path for record in records]))
+            name: draw_crops(real_views(records))
             for name, records in real_scans(arguments.scans).items()
         },
     }
@@ -130,15 +130,11 @@ def simulated_views(sets: Sequence[Path], scans: int) -> Iterator[np.ndarray]:
         yield np.rint(255 * (1 - absorbed)).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
-def real_views(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+def real_views(records: Sequence[Record]) -> Iterator[np.ndarray]:
     """Yield (H, W, 3) colours of real scans; those that cannot be read are left out."""
-    for path in paths:
-        try:
-            pixels = read_view(path).pixels
-        except ReadError as error:
-            print(error)
-            continue
-        yield np.rint(255 * pixels).astype(np.uint8).transpose(1, 2, 0)
+    for record in records:
+        if (view := read_real(record)) is not None:
+            yield np.rint(255 * view.pixels).astype(np.uint8).transpose(1, 2, 0)
 
 
 def draw_crops(views: Iterator[np.ndarray]) -> Crops:
@@ -167,12 +163,15 @@ def _compress(crop: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
+@functools.cache
+def _imagenet_network() -> torch.nn.Module:
+    return create_backbone("tf_efficientnet_lite0", 3, True)[0].eval()
+
+
 @torch.inference_mode()
 def features_of(crops: np.ndarray, batch: int = 32) -> np.ndarray:
     """Return (n, c) deviations and means of all stages of an ImageNet network."""
-    backbone, _, _ = create_backbone("tf_efficientnet_lite0", 3, True)
-    backbone.eval()
-    rows = []
+    backbone, rows = _imagenet_network(), []
     for first in range(0, len(crops), batch):
         pixels = (crops[first : first + batch].astype(np.float32) / 255 - MEAN) / STD
         stages = backbone(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()))

@@ -63,7 +63,7 @@ def test_boxes_train_the_maps_of_their_classes(tmp_path):
     views = read_all([known], ITEMS)
     assert views[0].classes == (KNIFE,)
     network = Constant()
-    task = LabelledScans(network, views, 5, len(ITEMS))
+    task = LabelledScans(network, views, slice(5, 5 + len(ITEMS)))
     loss, _ = task.loss(task.batch(np.random.default_rng(0)))
     loss.backward()
     raised = np.flatnonzero(network.logits.grad.numpy() < 0)

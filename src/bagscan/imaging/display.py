@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bagscan.physics.palettes import draw_palette
-from bagscan.physics.pseudo_colour import colour_stored
+from bagscan.physics.pseudo_colour import colour_stored, mean_attenuation
 
 SHARPEN = (1.0, 8.0)  # operator consoles enhance edges strongly
 NOISE = (0.003, 0.02)
@@ -69,17 +69,16 @@ class Display:
         if self.gamma != 1 or self.white < 1:
             curve = np.clip(np.arange(256) / 255 / self.white, 0, 1) ** self.gamma
             colours = np.rint(curve * 255).astype(np.uint8)[colours]
-        if self.cursor or self.frame:
-            colours = self._mark(colours)
-        if self.resample < 1 or self.jpeg_quality is not None:
-            colours = self._store(colours)
+        is_stored = self.resample < 1 or self.jpeg_quality is not None
+        if is_stored or self.cursor or self.frame:
+            colours = self._take_screenshot(colours)
         return np.ascontiguousarray(colours)
 
     def _add_noise(
         self, low: np.ndarray, high: np.ndarray, zeff: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Add noise: more where much is absorbed, and to hues where little is."""
-        attenuation = -np.log(np.maximum(low * high, 1e-8)) / 2
+        attenuation = mean_attenuation(low, high)
         rng = np.random.default_rng(self.seed)
         spread = self.noise * np.exp(attenuation / 4) * (attenuation > MIN_ATTENUATION)
         change = rng.standard_normal((2, *low.shape), np.float32) * spread
@@ -88,20 +87,16 @@ class Display:
         noisy_z = zeff + np.clip(Z_PER_RATIO * ratio, -MAX_CHANGE_Z, MAX_CHANGE_Z)
         return low * np.exp(change[0]), high * np.exp(change[1]), np.where(zeff > 0, noisy_z, zeff)
 
-    def _mark(self, colours: np.ndarray) -> np.ndarray:
-        """Draw the cursor and the frame."""
+    def _take_screenshot(self, colours: np.ndarray) -> np.ndarray:
+        """Draw frame and cursor, then resample and compress."""
         rng, pixels = np.random.default_rng((self.seed, 1)), colours.transpose(1, 2, 0)
-        picture = Image.fromarray(
-            np.ascontiguousarray(_frame(pixels, rng) if self.frame else pixels)
-        )
+        if self.frame:
+            pixels = _frame(pixels, rng)
+        picture = Image.fromarray(np.ascontiguousarray(pixels))
         if self.cursor:
             x, y = rng.random(2) * picture.size
             arrow = [(x + dx, y + dy) for dx, dy in CURSOR]
             ImageDraw.Draw(picture).polygon(arrow, fill="white", outline="black")
-        return np.asarray(picture).transpose(2, 0, 1)
-
-    def _store(self, colours: np.ndarray) -> np.ndarray:
-        picture = Image.fromarray(np.ascontiguousarray(colours.transpose(1, 2, 0)))
         if self.resample < 1:
             size = picture.size
             smaller = tuple(max(1, round(side * self.resample)) for side in size)

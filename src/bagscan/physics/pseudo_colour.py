@@ -18,6 +18,11 @@ DENSE = 0.05  # low transmission below which an unknown Z means that almost noth
 TABLE = Palette().table()
 
 
+def mean_attenuation(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return the mean log attenuation of two (H, W) channels, given as transmission."""
+    return np.asarray((log_attenuation(low, 3e-4) + log_attenuation(high, 3e-4)) / 2)
+
+
 def pseudo_colour(
     low: np.ndarray,
     high: np.ndarray,
@@ -34,7 +39,7 @@ def pseudo_colour(
         sharpen: strength of the edge enhancement on the mean log attenuation; 0 to disable it.
         table: colours, see :meth:`bagscan.physics.palettes.Palette.table`.
     """
-    attenuation = (log_attenuation(low, 3e-4) + log_attenuation(high, 3e-4)) / 2
+    attenuation = mean_attenuation(low, high)
     if sharpen:
         detail = attenuation - ndimage.gaussian_filter(attenuation, 1.6)
         attenuation = np.maximum(

@@ -102,8 +102,7 @@ def pack(
                 "device",
                 _describe(family, False, dimensions),
             )
-    luggage = (3, 15) if recipe.crumpled else (0, 7)
-    chosen = _choose_prohibited(recipe, part, luggage, prohibited_rng)
+    chosen = _choose_prohibited(recipe, part, prohibited_rng)
     _drop_prohibited(packer, chosen[::2], prohibited_rng)
     for name in _choose_items(recipe, rng):
         assembly = build_item(name, rng, SIZES[recipe.sizes])
@@ -114,13 +113,10 @@ def pack(
     return packer.placed, tuple(packer.things)
 
 
-def _choose_prohibited(
-    recipe: Recipe, part: str, luggage: tuple[int, int], rng: np.random.Generator
-) -> list[Family | str]:
+def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> list[Family | str]:
     """Choose families of prohibited items, and names of benign things that resemble them.
 
-    With them come things of real luggage, such as metal parts, rods, tins and straps; ``luggage``
-    is the range of their number, without its end.
+    With them come things of real luggage, such as metal parts, rods, tins and straps.
     """
     count = int(rng.integers(recipe.prohibited[0], recipe.prohibited[1] + 1))
     items = [
@@ -128,7 +124,8 @@ def _choose_prohibited(
     ]
     benign = [str(name) for name in rng.choice(list(RESEMBLING), count)] if count else []
     if count:
-        benign += [str(name) for name in rng.choice(list(LUGGAGE), int(rng.integers(*luggage)))]
+        luggage = int(rng.integers(3, 15) if recipe.crumpled else rng.integers(0, 7))
+        benign += [str(name) for name in rng.choice(list(LUGGAGE), luggage)]
     chosen = [*items, *benign]
     return [chosen[k] for k in rng.permutation(len(chosen))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,6 @@ from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder
 from bagscan.simulate.cloth import build_sheet, draw_folds, draw_pockets, draw_smooth_noise
 from bagscan.simulate.mesh import Mesh, prism, rotation_xyz, rounded_rectangle
 
-KINDS = ("soft_bag", "hard_case", "tray", "crumpled_bag")
 SHEET_MM, SHEET_CELL_MM = 6.0, 2.0  # space for a crumpled sheet, and distance of its nodes
 FLAP_MM = 14.0  # farthest that the sheet reaches beyond the bag
 Size = tuple[float, float, float]
@@ -46,14 +46,8 @@ def build_bag(kind: str, room_mm: Size, rng: np.random.Generator) -> Bag:
         rng: random generator of material, thickness and fittings.
     """
     b = Builder(rng)
-    build = {
-        "soft_bag": _build_soft_bag,
-        "hard_case": _build_hard_case,
-        "tray": _build_tray,
-        "crumpled_bag": _build_crumpled_bag,
-    }[kind]
     with b.part(kind):
-        return build(b, room_mm)
+        return BUILDERS[kind](b, room_mm)
 
 
 def _add_shell(
@@ -229,3 +223,12 @@ def _add_handles(b: Builder, w: float, length: float, z_mm: float) -> None:
                 y = end * (length / 2 + 14 + (reach - inset / 2) * np.sin(turn))
                 path = np.column_stack([x, y, np.full(24, z)])
                 b.wire("nylon", path, b.rng.uniform(0.8, 2.2), density=0.8)
+
+
+BUILDERS: dict[str, Callable[[Builder, Size], Bag]] = {
+    "soft_bag": _build_soft_bag,
+    "hard_case": _build_hard_case,
+    "tray": _build_tray,
+    "crumpled_bag": _build_crumpled_bag,
+}
+KINDS = tuple(BUILDERS)

@@ -126,11 +126,7 @@ class Heap:
         step = 3
         if crumpled:
             step = 1  # fine folds need a fine mesh
-            weave = rng.uniform(0, 0.25) * rng.standard_normal(window.shape)
-            layers = 0.5 + 0.5 * draw_folds(window.shape, CELL_MM, rng) + weave
-            layers = np.clip(layers, 0.2, 4)
-            # Thinner cloth would have holes.
-            thickness = np.maximum(thickness * layers / layers.mean(), 1.2 * MIN_CLOTH_MM)
+            thickness = _crumple(thickness, rng)
         top = np.minimum(base + thickness, self.ceiling_mm)
         use = inside[::step, ::step] & ((top - base)[::step, ::step] > MIN_CLOTH_MM)
         use = ndimage.binary_opening(use)
@@ -156,6 +152,14 @@ class Heap:
             window,
         )
         return b.build()
+
+
+def _crumple(thickness: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a garment's thickness with fine folds and a weave; its mean hardly changes."""
+    weave = rng.uniform(0, 0.25) * rng.standard_normal(thickness.shape)
+    layers = np.clip(0.5 + 0.5 * draw_folds(thickness.shape, CELL_MM, rng) + weave, 0.2, 4)
+    # Thinner cloth would have holes.
+    return np.asarray(np.maximum(thickness * layers / layers.mean(), 1.2 * MIN_CLOTH_MM))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 from bagscan.simulate.assembly import AIR, Builder
@@ -10,7 +11,7 @@ from bagscan.simulate.parts import pouch_cell, round_cell
 LAYOUTS = ("round_cells", "nine_volt", "holder", "power_bank", "power_bank_cells", "pouch_pack")
 MIN_RADIUS_MM = 5.2
 DIMENSIONS = {
-    "radius_mm": (5.2, 13.0),
+    "radius_mm": (MIN_RADIUS_MM, 13.0),
     "length_share": (2.6, 3.6),
     "cells": (2, 3, 4, 6),
     "gap_mm": (0.4, 3.0),
@@ -41,7 +42,8 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
 
 def _row(b: Builder, d: SimpleNamespace, holder: bool) -> None:
     r = d.radius_mm * (0.6 if holder else 1.0)
-    r, long = max(r, MIN_RADIUS_MM), max(r, MIN_RADIUS_MM) * d.length_share
+    r = max(r, MIN_RADIUS_MM)
+    long = r * d.length_share
     step = 2 * r + d.gap_mm
     wall = d.holder_wall_mm
     with b.frame((0, 0, r + wall)):
@@ -51,13 +53,17 @@ def _row(b: Builder, d: SimpleNamespace, holder: bool) -> None:
                 "polypropylene", (size[0] + 2 * wall, size[1] + 2 * wall, size[2] + 2 * wall)
             )
             cavity = b.box(AIR, size, inside=body)
-        for k in range(d.cells):
-            with b.frame((0, (k - (d.cells - 1) / 2) * step, 0), axis="x"):
-                if holder:
-                    with b.within(cavity):
-                        round_cell(b, r, long, d.chemistry)
-                else:
-                    round_cell(b, r, long, d.chemistry)
+        with b.within(cavity) if holder else nullcontext():
+            _lay_cells(b, d.cells, step, r, long, d.chemistry)
+
+
+def _lay_cells(
+    b: Builder, count: int, step: float, radius: float, length: float, chemistry: str
+) -> None:
+    """Add round cells along x, side by side along y at distances of ``step`` mm."""
+    for k in range(count):
+        with b.frame((0, (k - (count - 1) / 2) * step, 0), axis="x"):
+            round_cell(b, radius, length, chemistry)
 
 
 def _power_bank(b: Builder, d: SimpleNamespace, round_cells: bool) -> None:
@@ -72,13 +78,10 @@ def _power_bank(b: Builder, d: SimpleNamespace, round_cells: bool) -> None:
         body = b.slab("pc_abs", tuple(side + 2 * wall for side in room), 6)
         cavity = b.slab(AIR, room, 5, inside=body)
         with b.within(cavity):
-            if round_cells:
-                for k in range(d.cells):
-                    at = (-board / 2, (k - (d.cells - 1) / 2) * 18.8, 0)
-                    with b.frame(at, axis="x"):
-                        round_cell(b, 9.2, 65.0, "li_ion_stack")
-            else:
-                with b.frame((-board / 2, 0, 0)):
+            with b.frame((-board / 2, 0, 0)):
+                if round_cells:
+                    _lay_cells(b, d.cells, 18.8, 9.2, 65.0, "li_ion_stack")
+                else:
                     pouch_cell(b, d.pouch_width_mm, d.pouch_length_mm, d.pouch_mm)
             x = room[0] / 2 - board / 2 - 1
             b.box("fr4", (board - 3, cells[1] * 0.8, 1.0), (x, 0, -1.5))

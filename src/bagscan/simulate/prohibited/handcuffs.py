@@ -33,7 +33,7 @@ def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
     bridge = d.links * d.link_mm * 0.8 if layout == "chain" else d.bridge_mm
     fold = np.radians(d.folded_deg) if layout == "chain" else 0.0
     # A cuff that is folded back lies on the other one.
-    rise = d.case_thickness_mm + 1 if d.folded_deg > 70 and layout == "chain" else 0.0
+    rise = d.case_thickness_mm + 1 if fold > np.radians(70) else 0.0
     with b.frame((0, 0, d.case_thickness_mm / 2)):
         _cuff(b, d, np.pi, bridge / 2, 0.0)
         _cuff(b, d, fold, bridge / 2, rise)

@@ -127,7 +127,7 @@ def _grip(b: Builder, d: SimpleNamespace, layout: str, length: float, material: 
     first = middle[1] + 0.71 * (top - middle[1]) - case - 0.3
     for k in range(min(d.rounds, int(0.71 * long / step))):
         y = first - k * step
-        x = np.interp(-y, -outline[:9][::-1, 1], outline[:9][::-1, 0]) - d.grip_width_mm / 2 - 1.5
+        x = np.interp(-y, -front[:, 1], front[:, 0]) - d.grip_width_mm / 2 - 1.5
         b.tube("brass", case, case - 0.5, across, (x, y, 0), 12, axis="x", inside=room)
     if layout != "polymer":
         cover = middle + (outline - middle) * 0.85
