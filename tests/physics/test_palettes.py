@@ -56,6 +56,21 @@ def test_compression_shows_thin_things_darker_and_thick_ones_lighter():
     assert compressed[:, 200].sum() > plain[:, 200].sum()
 
 
+class Wild(np.random.Generator):
+    """Random numbers with six times the spread, so that rare draws are common."""
+
+    def normal(self, loc=0.0, scale=1.0, size=None):
+        return super().normal(loc, 6 * scale, size)
+
+
+def test_rare_draws_give_a_table_too():
+    rng = Wild(np.random.PCG64(0))
+    for _ in range(100):
+        palette = draw_palette(rng)
+        assert list(palette.classes) == sorted(palette.classes)
+        assert palette.table().shape == (N_Z, N_ATTENUATION, 3)
+
+
 def test_mappings_differ_and_drawn_ones_vary():
     tables = [palette.table()[:, 120].astype(float) for palette in PALETTES.values()]
     for k, table in enumerate(tables):

@@ -147,7 +147,7 @@ def draw_palette(rng: np.random.Generator) -> Palette:
     return replace(
         base,
         anchors=anchors,
-        classes=tuple(limit + rng.normal(0, 0.5) for limit in base.classes),
+        classes=tuple(sorted(limit + rng.normal(0, 0.5) for limit in base.classes)),
         depth=base.depth * float(np.exp(rng.normal(0, 0.2))),
         compression=base.compression * float(np.exp(rng.normal(-0.2, 0.2))),
         black=(begin, begin + (base.black[1] - base.black[0]) * float(rng.uniform(0.7, 1.4))),
