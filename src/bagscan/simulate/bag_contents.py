@@ -102,14 +102,19 @@ def pack(
                 "device",
                 _describe(family, False, dimensions),
             )
-    chosen = _choose_prohibited(recipe, part, prohibited_rng)
-    _drop_prohibited(packer, chosen[::2], prohibited_rng)
-    for name in _choose_items(recipe, rng):
-        assembly = build_item(name, rng, SIZES[recipe.sizes])
-        role = "look_alike" if name in LOOK_ALIKES else "item"
-        packer.drop(assembly, _random_turn(rng), name, role)
-    _drop_prohibited(packer, chosen[1::2], prohibited_rng)
+    packer.drop_things(recipe, part, prohibited_rng)
     packer.drape(int(rng.integers(*over)) if bag.kind != "tray" else int(rng.random() < 0.3))
+    return packer.placed, tuple(packer.things)
+
+
+def pack_without_device(
+    recipe: Recipe, part: str, bag: Bag, heap: Heap, rng: np.random.Generator
+) -> tuple[list[Placed], tuple[SceneObject, ...]]:
+    """Fill a bag with garments, prohibited items and other things; see :func:`pack`."""
+    packer = _Packer(bag, heap, rng, recipe.crumpled)
+    packer.drape(int(rng.integers(0, 3)))
+    packer.drop_things(recipe, part, rng)
+    packer.drape(int(rng.integers(0, 4)))
     return packer.placed, tuple(packer.things)
 
 
@@ -128,18 +133,6 @@ def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> l
         benign += [str(name) for name in rng.choice(list(LUGGAGE), luggage)]
     chosen = [*items, *benign]
     return [chosen[k] for k in rng.permutation(len(chosen))]
-
-
-def _drop_prohibited(
-    packer: _Packer, chosen: Sequence[Family | str], rng: np.random.Generator
-) -> None:
-    for item in chosen:
-        if isinstance(item, Family):
-            assembly, dimensions = build_device(item, rng)
-            about = {"family": item.name, "layout": item.layout, **dimensions}
-            packer.drop(assembly, _any_turn(rng), item.device, "prohibited", about)
-        else:
-            packer.drop(build_resembling(item, rng), _any_turn(rng), item, "item")
 
 
 def _choose_items(recipe: Recipe, rng: np.random.Generator) -> list[str]:
@@ -227,6 +220,25 @@ class _Packer:
         if shift is not None:
             self._add(assembly, shift, turn, name, role, about or {})
         return shift is not None
+
+    def drop_things(self, recipe: Recipe, part: str, prohibited_rng: np.random.Generator) -> None:
+        """Drop other things, between two halves of the prohibited items and things like them."""
+        chosen = _choose_prohibited(recipe, part, prohibited_rng)
+        self._drop_prohibited(chosen[::2], prohibited_rng)
+        for name in _choose_items(recipe, self._rng):
+            assembly = build_item(name, self._rng, SIZES[recipe.sizes])
+            role = "look_alike" if name in LOOK_ALIKES else "item"
+            self.drop(assembly, _random_turn(self._rng), name, role)
+        self._drop_prohibited(chosen[1::2], prohibited_rng)
+
+    def _drop_prohibited(self, chosen: Sequence[Family | str], rng: np.random.Generator) -> None:
+        for item in chosen:
+            if isinstance(item, Family):
+                assembly, dimensions = build_device(item, rng)
+                about = {"family": item.name, "layout": item.layout, **dimensions}
+                self.drop(assembly, _any_turn(rng), item.device, "prohibited", about)
+            else:
+                self.drop(build_resembling(item, rng), _any_turn(rng), item, "item")
 
     def add_device_under_test(self, subject: DeviceUnderTest) -> None:
         """Drop the device under test; if garments leave no space, remove them first."""

@@ -36,6 +36,7 @@ STREAMS = (
     "pair",
     "machine",
     "prohibited",
+    "neighbours",
 )
 # Groups of scenes: a piece of the collection in a fixed staging, a piece of the collection in a new
 # staging, or a device of another family in a new staging.
@@ -65,6 +66,8 @@ class Recipe:
         prohibited: minimum and maximum number of prohibited items in a bag. They lie in both scans
             of a scene. As many benign things that resemble them are added.
         prohibited_classes: classes of prohibited items.
+        neighbours: probability of each of two more bags, in front of the bag and behind it. The
+            image shows a part of each. They hold no devices.
         kinds: kinds of anomalies.
         ways: ways of concealment.
         sizes: range of anomaly sizes, one of :data:`bagscan.simulate.anomalies.SIZES`.
@@ -94,6 +97,7 @@ class Recipe:
     more_devices: float = 0.35
     prohibited: tuple[int, int] = (0, 0)
     prohibited_classes: tuple[str, ...] = PROHIBITED
+    neighbours: float = 0.0
     kinds: tuple[str, ...] = KINDS
     ways: tuple[str, ...] = tuple(WAYS)
     sizes: str = "operational"
@@ -127,7 +131,7 @@ class Recipe:
                     f"{name}: values must be 0 or more and not all 0, "
                     f"got {dict(getattr(self, name))}"
                 )
-        for name in ("look_alikes", "more_devices"):
+        for name in ("look_alikes", "more_devices", "neighbours"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
         if len(set(self.devices)) < len(self.devices):

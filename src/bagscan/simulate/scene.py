@@ -17,17 +17,23 @@ import numpy as np
 from bagscan.simulate.anomalies import SIZES, AnomalyBuilder, build_anomaly
 from bagscan.simulate.assembly import OUTSIDE, Assembly, join
 from bagscan.simulate.bag_contents import DeviceUnderTest, Placed, SceneObject, pack
-from bagscan.simulate.bags import Bag, build_bag
+from bagscan.simulate.belt import (
+    LONGEST_MM,
+    WIDEST_MM,
+    Pose,
+    add_neighbours,
+    draw_bag,
+    lay_on_belt,
+    renumber,
+)
 from bagscan.simulate.concealment import Concealed
 from bagscan.simulate.devices import Family, seed_of
 from bagscan.simulate.mesh import rotation_xyz
-from bagscan.simulate.packing import Heap
 from bagscan.simulate.recipe import Recipe, collection_stream, owned_device
 from bagscan.simulate.staging import CAN_LIE_ON_SIDE, stage, usual_poses
 
 # Keys of the random orders of a block of scenes; other values would change every dataset.
 ORDER_OF_CLASSES, ORDER_OF_SPLITS = 9, 10
-TALLEST_MM, WIDEST_MM, LONGEST_MM = 330.0, 520.0, 440.0  # inner size of the largest bag
 
 
 @dataclass(frozen=True)
@@ -176,8 +182,20 @@ def build_scene(
     turn = _fitting_turn(
         staged, rotation_xyz(rng.normal(0, 0.045), rng.normal(0, 0.045), 0) @ side, rng
     )
-    bag, heap = _build_bag(recipe, staged.moved(turn), recipe.stream(plan.index, "bag"))
     subject = DeviceUnderTest(plan.family, dimensions, device, staged, turn)
+    return _put_on_belt(recipe, plan, subject, found, tunnel_mm[0])
+
+
+def _put_on_belt(
+    recipe: Recipe,
+    plan: Plan,
+    subject: DeviceUnderTest,
+    found: Concealed | None,
+    tunnel_width_mm: float,
+) -> Scene:
+    """Pack the device under test into a bag, and lay the bag on the belt, maybe beside others."""
+    bounds = np.array(subject.staged.moved(subject.turn).bounds)
+    bag, heap = draw_bag(recipe, recipe.stream(plan.index, "bag"), np.ptp(bounds, axis=0))
     placed, things = pack(
         recipe,
         plan.part,
@@ -191,24 +209,17 @@ def build_scene(
     parts = [bag.assembly, *(assembly for assembly, _, _ in placed)]
     hosts = [OUTSIDE, *[bag.host] * len(placed)]
     inside = join(parts, hosts)
-    yaw, at = _lay_on_belt(inside, tunnel_mm[0], recipe.stream(plan.index, "belt"))
-    benign = inside.moved(yaw, at)
-    scene = Scene(benign, things, (0.0, float(np.ptp(benign.vertices[:, 1]) + 60.0)))
-    return scene if found is None else _add_anomaly(scene, found, parts, hosts, placed, yaw, at)
-
-
-def _lay_on_belt(
-    bag: Assembly, tunnel_width_mm: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the rotation and shift of a bag on the belt, 30 mm behind the first line."""
-    for max_yaw in (0.7, 0.15, 0.0):
-        yaw = rotation_xyz(0, 0, rng.uniform(-max_yaw, max_yaw))
-        low, high = bag.moved(yaw).bounds
-        if high[0] - low[0] < tunnel_width_mm - 10 and high[1] - low[1] < LONGEST_MM + 90:
-            break
-    offset = rng.uniform(-0.5, 0.5) * max(0.0, tunnel_width_mm - 10 - (high[0] - low[0]))
-    x = tunnel_width_mm / 2 + offset - (low[0] + high[0]) / 2
-    return yaw, np.array([x, 30.0 - low[1], 0.0])
+    pose = lay_on_belt(inside, tunnel_width_mm, recipe.stream(plan.index, "belt"))
+    length_mm = float(np.ptp(pose.to_belt(inside).vertices[:, 1]))
+    beside = add_neighbours(
+        recipe, plan.part, length_mm, tunnel_width_mm, recipe.stream(plan.index, "neighbours")
+    )
+    for other, own_things in zip(beside.bags, beside.things, strict=True):
+        things += renumber(own_things, sum(len(a.components) for a in parts))
+        parts.append(pose.to_bag(other))
+        hosts.append(OUTSIDE)
+    scene = Scene(pose.to_belt(join(parts, hosts)), things, beside.y_mm)
+    return scene if found is None else _add_anomaly(scene, found, parts, hosts, placed, pose)
 
 
 def _fitting_turn(device: Assembly, tilt: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -228,42 +239,23 @@ def _fitting_turn(device: Assembly, tilt: np.ndarray, rng: np.random.Generator) 
     return turns[-2]
 
 
-def _build_bag(recipe: Recipe, device: Assembly, rng: np.random.Generator) -> tuple[Bag, Heap]:
-    """Build a bag with some space around the device."""
-    need = np.ptp(np.array(device.bounds), axis=0)
-    weights = np.array(list(recipe.bags.values())) / sum(recipe.bags.values())
-    kind = str(rng.choice(list(recipe.bags), p=weights))
-    inner = [
-        max(float(rng.uniform(310, 480)), need[0] + 24),
-        max(float(rng.uniform(250, 380)), need[1] + 24),
-        max(float(rng.uniform(130, 230)), need[2] + 45),
-    ]
-    if kind == "tray":
-        inner[:2] = [max(inner[0], 420.0), max(inner[1], 330.0)]
-    size = (min(inner[0], WIDEST_MM), min(inner[1], LONGEST_MM), min(inner[2], TALLEST_MM))
-    bag = build_bag(kind, size, rng)
-    return bag, Heap.empty(size, bag.corner_mm)
-
-
 def _add_anomaly(
     scene: Scene,
     found: Concealed,
     parts: list[Assembly],
     hosts: list[int],
     placed: list[Placed],
-    yaw: np.ndarray,
-    belt: np.ndarray,
+    pose: Pose,
 ) -> Scene:
     """Return the scene with the anomalous twin.
 
     Args:
         scene: the benign scene.
         found: the concealment, in the frame of the device.
-        parts: the bag and its contents, in the frame of the bag.
+        parts: the bag, its contents and other bags, in the frame of the bag.
         hosts: index of the solid that contains each of ``parts``.
         placed: the contents with rotation and shift.
-        yaw: (3, 3) rotation of the bag on the belt.
-        belt: (3,) shift of the bag on the belt.
+        pose: pose of the bag on the belt.
     """
     k = next(i for i, thing in enumerate(scene.things) if thing.about.get("under_test"))
     _, turn, at = placed[k - 1]
@@ -271,7 +263,7 @@ def _add_anomaly(
     host = hosts[k] if found.host == OUTSIDE else start + found.host
     device, anomaly = found.device.moved(turn, at), found.anomaly.moved(turn, at)
     in_bag = [*parts[:k], device, *parts[k + 1 :], anomaly]
-    edited = join(in_bag, [*hosts, host]).moved(yaw, belt)
+    edited = pose.to_belt(join(in_bag, [*hosts, host]))
     replaced = [found.removed] if found.removed is not None else []
-    changed = join([found.anomaly, *replaced]).moved(turn, at).moved(yaw, belt)
+    changed = pose.to_belt(join([found.anomaly, *replaced]).moved(turn, at))
     return dataclasses.replace(scene, anomalous=edited, changed=changed, concealed=found)
