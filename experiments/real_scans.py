@@ -4,10 +4,10 @@
 
 The protocol is within-bag (:mod:`bagscan.evaluation.within_bag`): regions in an annotated box
 against the other regions of the same scan, with attenuation alone as control. A region scores the
-highest of the classes of prohibited items that the annotations name, relative to the thresholds of
-these classes; other items in the pictures are not annotated, and do not count as false. Rows of a
-class use that class alone. A model without such classes scores by its anomaly map. The real scans
-are in ``BAGSCAN_DATA``; their licences forbid training published weights on them.
+sum of the odds of the classes of prohibited items that the annotations name, relative to the
+thresholds of these classes; other items in the pictures are not annotated, and do not count as
+false. Rows of a class use that class alone. A model without such classes scores by its anomaly map.
+The real scans are in ``BAGSCAN_DATA``; their licences forbid training published weights on them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bagscan.core import View
 from bagscan.core.errors import ReadError
 from bagscan.datasets import sixray, yolo
 from bagscan.datasets.record import Record, locate
-from bagscan.detector.deciding import item_log_odds
+from bagscan.detector.deciding import any_item, item_log_odds
 from bagscan.detector.exported import UsableDetector
 from bagscan.evaluation.within_bag import (
     ScoredView,
@@ -140,7 +140,7 @@ def _rescored(scan: ScoredScan, labels: Sequence[str], names: Sequence[str]) -> 
     """Score the regions of a scan by the simulated classes of some annotated classes."""
     view, items = scan
     chosen = [names.index(name) for label in labels for name in SAME[label] if name in names]
-    return replace(view, scores=items[:, chosen].max(1)) if chosen else view
+    return replace(view, scores=any_item(items[:, chosen])) if chosen else view
 
 
 def measure(views: Sequence[ScoredView]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bagscan.core import Regions
-from bagscan.detector.deciding import decide_regions, devices_of, region_scores
+from bagscan.detector.deciding import any_item, decide_regions, devices_of, region_scores
 from bagscan.detector.devices import FoundDevice, find_devices, match_views
 from bagscan.detector.exported import _merge_background
 from bagscan.detector.inference import BagResult, ViewResult
@@ -164,7 +164,8 @@ def test_prohibited_items_alarm_by_class_on_devices_and_beside_them():
     ((scores, numbers),) = decide_regions(bag_of(view), replace(AT, prohibited=(4.0, 4.0)))
     assert (scores >= 0.5).tolist() == [True, True, False]
     assert numbers[:2].tolist() == [0, 1]
-    assert scores[0] == pytest.approx(1 / (1 + np.exp(-1.0)))
+    odds = np.exp(1.0) + np.exp(-3.0)
+    assert scores[0] == pytest.approx(odds / (1 + odds))
     assert decide_regions(bag_of(view), AT)[0][0] == pytest.approx(scores), "before calibration"
     ((_, numbers),) = decide_regions(bag_of(view), replace(AT, prohibited=(4.0, -1.0)))
     assert numbers[0] == 1, "the class that is further above its own threshold"
@@ -172,3 +173,12 @@ def test_prohibited_items_alarm_by_class_on_devices_and_beside_them():
         bag_of(view), replace(AT, prohibited=(9.0, 9.0), device=-3.0)
     )
     assert (scores[0] >= 0.5, numbers[0]) == (True, -1), "the anomaly of the device is higher"
+
+
+def test_classes_that_share_an_item_alarm_together():
+    logits = np.array([[3.5, 3.5, -9.0], [3.5, -9.0, -9.0], [3.9, -9.0, -9.0]], np.float32)
+    view = replace(seen([0.0], [-2.0, -2.0, -2.0], [0, -1, -1]), prohibited=logits)
+    ((scores, _),) = decide_regions(bag_of(view), replace(AT, prohibited=(4.0, 4.0, 4.0)))
+    assert (scores >= 0.5).tolist() == [True, False, False]
+    assert any_item(np.zeros((2, 3))) == pytest.approx(np.log([3.0, 3.0]))
+    assert any_item(np.full((1, 2), 800.0)) == pytest.approx([800 + np.log(2)]), "no overflow"

@@ -8,6 +8,7 @@ import pytest
 from bagscan.core import Regions
 from bagscan.core.errors import DataError
 from bagscan.detector.calibration import calibrate_thresholds
+from bagscan.detector.deciding import decide_regions
 from bagscan.detector.devices import FoundDevice
 from bagscan.detector.inference import ViewResult
 from bagscan.detector.measures import measure
@@ -209,9 +210,11 @@ def test_items_have_a_share_of_the_false_alarms_and_bags_with_items_cause_none()
         for k in range(20)
     ]
     thresholds, point = calibrate_thresholds([*benign, *hidden, *armed], 0.1)
-    highest = np.sort([b.views[0].seen.prohibited[:, 1].max() for b in benign])
-    assert highest[-5] < thresholds.prohibited[1] < highest[-4]
-    typical = np.quantile(highest, 0.9)
+    numbers = [decide_regions(b.seen, thresholds)[0][1] for b in benign]
+    scores = [decide_regions(b.seen, thresholds)[0][0] for b in benign]
+    by_item = [((n >= 0) & (s >= 0.5)).any() for n, s in zip(numbers, scores, strict=True)]
+    assert sum(by_item) == 4, "40 % of 0.1 of 100 bags"
+    typical = np.quantile([b.views[0].seen.prohibited[:, 1].max() for b in benign], 0.9)
     assert thresholds.prohibited[0] == pytest.approx(-9.0 + thresholds.prohibited[1] - typical)
     assert point.expected_fpr <= 0.1
     assert measure(armed, thresholds)["item_found"] == 1.0

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import DataError
-from bagscan.detector.deciding import LOWEST, agreement, devices_of
+from bagscan.detector.deciding import LOWEST, agreement, any_item, devices_of
 from bagscan.detector.measures import bag_scores, right_places
 from bagscan.detector.scored_bags import ScoredBag
 from bagscan.detector.thresholds import SLOPES, Pairing, Thresholds
@@ -44,14 +44,14 @@ def calibrate_thresholds(
     if not together:
         thresholds = replace(thresholds, pairing=_fit_pairing(bags, thresholds))
     benign = np.array([not bag.anomalous and not bag.prohibited for bag in bags])
-    scores, items = bag_scores(bags, thresholds), _highest_items(bags)
-    item_share = ITEM_SHARE if items.shape[1] else 0.0
+    scores = bag_scores(bags, thresholds)
+    item_share = ITEM_SHARE if bags[0].views[0].seen.prohibited.shape[1] else 0.0
     shares = {"outside": OUTSIDE_SHARE, "device": 1 - OUTSIDE_SHARE - item_share}
     limits = {
         name: _threshold_above(scores[name][benign], max_fpr * share)
         for name, share in shares.items()
     }
-    of_items = _item_thresholds(items[benign], max_fpr * item_share)
+    of_items, item_alarms = _item_thresholds(bags, benign, max_fpr * item_share)
     thresholds = replace(
         thresholds,
         device=limits["device"],
@@ -60,7 +60,7 @@ def calibrate_thresholds(
     )
     thresholds = _choose_margins(bags, thresholds)
     alarms = [scores[name] >= limit for name, limit in limits.items()]
-    alarms.append(np.asarray((items >= of_items).any(1)))
+    alarms.append(item_alarms)
     n, false_alarms = int(benign.sum()), int(np.any(alarms, axis=0)[benign].sum())
     return thresholds, OperatingPoint(
         0.5,
@@ -71,29 +71,29 @@ def calibrate_thresholds(
     )
 
 
-def _highest_items(bags: Sequence[ScoredBag]) -> np.ndarray:
-    """Return the (bags, classes) highest mean logit of a region for each prohibited class."""
-    return np.array(
-        [
-            np.max([view.seen.prohibited.max(0, initial=LOWEST) for view in bag.views], axis=0)
-            for bag in bags
-        ]
-    )
-
-
-def _item_thresholds(highest: np.ndarray, share: float) -> np.ndarray:
-    """Return a threshold for each class, of which at most ``share`` of benign bags reach any.
+def _item_thresholds(
+    bags: Sequence[ScoredBag], benign: np.ndarray, share: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose a threshold for each class, with which at most ``share`` of benign bags alarm.
 
     Each is as far above a typical highest value of its class, so that no class causes most alarms.
 
     Args:
-        highest: (bags, classes) highest values of benign bags.
-        share: share of these bags that may alarm.
+        bags: scored bags.
+        benign: (bags,) bool.
+        share: share of the benign bags that may alarm.
+
+    Returns:
+        The (p,) thresholds, and (bags,) bool, whether a bag alarms.
     """
-    if not highest.shape[1]:
-        return np.zeros(0)
-    typical = np.quantile(highest, TYPICAL, axis=0)
-    return np.asarray(typical + _threshold_above((highest - typical).max(1), share))
+    regions = [np.concatenate([view.seen.prohibited for view in bag.views]) for bag in bags]
+    if not regions[0].shape[1]:
+        return np.zeros(0), np.zeros(len(bags), bool)
+    highest = np.array([logits.max(0, initial=LOWEST) for logits in regions])
+    typical = np.quantile(highest[benign], TYPICAL, axis=0)
+    excess = np.array([any_item(logits - typical).max(initial=LOWEST) for logits in regions])
+    limit = _threshold_above(excess[benign], share)
+    return typical + limit, excess >= limit
 
 
 def _threshold_above(benign: np.ndarray, share: float) -> float:

@@ -102,9 +102,10 @@ def decide_regions(bag: BagResult, thresholds: Thresholds) -> list[tuple[np.ndar
     for view, anomaly in zip(bag.views, _anomaly_log_odds(bag, thresholds), strict=True):
         number = np.full(len(anomaly), -1)
         if view.prohibited.shape[1]:
-            item = item_log_odds(view, thresholds)
-            number = np.where(item.max(1) > anomaly, item.argmax(1), -1)
-            anomaly = np.maximum(anomaly, item.max(1))
+            items = item_log_odds(view, thresholds)
+            item = any_item(items)
+            number = np.where(item > anomaly, items.argmax(1), -1)
+            anomaly = np.maximum(anomaly, item)
         decided.append((sigmoid(anomaly).astype(np.float64), number))
     return decided
 
@@ -112,6 +113,14 @@ def decide_regions(bag: BagResult, thresholds: Thresholds) -> list[tuple[np.ndar
 def item_log_odds(view: ViewResult, thresholds: Thresholds) -> np.ndarray:
     """Return the (n, p) logits of regions as prohibited items, relative to their thresholds."""
     return np.asarray(view.prohibited - np.array(thresholds.prohibited or ITEM_THRESHOLD))
+
+
+def any_item(log_odds: np.ndarray) -> np.ndarray:
+    """Return the (n,) logarithm of the sum of odds over classes, from (n, p) log-odds.
+
+    Similar classes share the probability of an item: of a knife, three have a part.
+    """
+    return np.asarray(np.logaddexp.reduce(log_odds, axis=1))
 
 
 def _anomaly_log_odds(bag: BagResult, thresholds: Thresholds) -> list[np.ndarray]:

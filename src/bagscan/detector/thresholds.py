@@ -56,8 +56,8 @@ class Thresholds:
         offset: added to the log-odds.
         device: log-odds over all views from which a device alarms.
         outside: mean logit of the anomaly map from which a region outside devices alarms.
-        prohibited: for each class of prohibited item, the mean logit from which a region alarms;
-            empty before calibration.
+        prohibited: for each class of prohibited item, the mean logit from which a region alarms
+            by this class alone; the odds of all classes add up. Empty before calibration.
         margin: largest difference in mean logit between a device's best region and another flagged
             region of the device.
         lesser: largest difference in evidence between the stronger and the weaker view of an
