@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bagscan import backbones
-from bagscan.backbones import create_backbone
+from bagscan.backbones import create_backbone, first_layer, fold_first_layer
 from bagscan.core.errors import ConfigError, ModelError
 from bagscan.core.extras import how_to_install
 
@@ -65,6 +65,21 @@ def test_packaged_weights_spread_over_other_channels():
     x = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         expected, found = colour(x.expand(-1, 3, -1, -1)), grey(x)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_folded_layer_responds_to_blocks_as_to_pixels_of_their_mean(channels):
+    net = create_backbone("tf_efficientnet_lite0", channels)[0].eval()
+    x = torch.rand(1, channels, 64, 64)
+    noise = torch.rand(1, channels, 64, 2, 64, 2)
+    noise -= noise.mean((3, 5), keepdim=True)
+    blocks = (x[:, :, :, None, :, None] + noise).reshape(1, channels, 128, 128)
+    with torch.no_grad():
+        expected = net(x)
+        fold_first_layer(net, 2)
+        found = net(nn.functional.pixel_unshuffle(blocks, 2))
+    assert first_layer(net).in_channels == 4 * channels
     assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(expected, found, strict=True))
 
 

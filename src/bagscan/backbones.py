@@ -247,6 +247,22 @@ def for_channels(kernels: Tensor, shape: torch.Size) -> Tensor:
     return kernels.mean(1, keepdim=True).expand(shape) * (kernels.shape[1] / shape[1])
 
 
+@torch.no_grad()
+def fold_first_layer(net: nn.Module, fold: int) -> None:
+    """Adapt the first layer to images folded by :func:`torch.nn.functional.pixel_unshuffle`.
+
+    It then responds to a block of ``fold`` x ``fold`` pixels as it did to a pixel of their mean.
+    """
+    first = first_layer(net)
+    kernels = first.weight.repeat_interleave(fold**2, 1) / fold**2
+    first.weight, first.in_channels = nn.Parameter(kernels), kernels.shape[1]
+
+
+def first_layer(net: nn.Module) -> nn.Conv2d:
+    """Return the first convolution of a network."""
+    return next(module for module in net.modules() if isinstance(module, nn.Conv2d))
+
+
 def _load_local(net: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise ModelError(f"{path}: no such weights file")

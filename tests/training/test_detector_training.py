@@ -244,6 +244,30 @@ def test_a_detector_for_colour_is_trained_and_judged_on_colour(config, made, tmp
 
 
 @pytest.mark.slow
+def test_a_frozen_backbone_keeps_its_weights_and_gets_the_statistics_of_crops(
+    config, trained, tmp_path
+):
+    frozen = ["images=colour", "training.backbone=frozen"]
+    started, ended = (train_for(config, steps, frozen, tmp_path / str(steps)) for steps in (2, 6))
+    for name, value in started.items():
+        same = torch.equal(value, ended[name])
+        assert same == name.startswith("backbone.") or "num_batches" in name, name
+    means = [value for name, value in ended.items() if name.endswith("running_mean")]
+    assert all(mean.abs().sum() > 0 for mean in means)
+    tuned = train_for(
+        config, 4, [*frozen[:1], "training.backbone=fixed_statistics"], tmp_path / "tuned"
+    )
+    first = next(name for name in tuned if name.endswith("weight") and "backbone" in name)
+    assert not torch.equal(tuned[first], started[first])
+
+
+def train_for(config, steps, settings, out):
+    """Train for some steps and return the weights."""
+    loop = [f"loop.steps={steps}", f"loop.validate_every={steps}", "loop.cooldown=1"]
+    train(read_experiment(config, [*settings, *loop]), out)
+    return Detector.load(out / "model").network.state_dict()
+
+
 def test_a_training_begins_with_a_trained_detectors_weights_of_the_same_or_other_images(
     config, trained, tmp_path
 ):

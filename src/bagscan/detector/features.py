@@ -20,12 +20,15 @@ MIN_TRANSMISSION = 1e-3
 MIN_HIGH = 0.02  # log attenuation of the high channel at and below which the ratio is only noise
 RATIO_OF_AIR, MIN_RATIO, MAX_RATIO = 1.3, 0.8, 3.0
 LOW_SCALE, HIGH_SCALE, RATIO_SCALE, Z_SCALE = 0.6, 0.8, 2.0, 1 / 15
-N_FEATURES = 4  # of raw scans
+N_FEATURES, N_COLOURS = 4, 3  # of raw scans, of images in pseudo-colour
 CELL_PX = 8  # side of a cell of the maps, in pixels of the view
 MULTIPLE_PX = 64  # sides of the network's input are multiples of this
 COLOUR_SCALE = 1.5
 # Kinds of images that a detector takes: quantity, channels and number of features.
-IMAGES = {"raw": ("dual_energy", CHANNEL_NAMES, N_FEATURES), "colour": ("pseudo_colour", RGB, 3)}
+IMAGES = {
+    "raw": ("dual_energy", CHANNEL_NAMES, N_FEATURES),
+    "colour": ("pseudo_colour", RGB, N_COLOURS),
+}
 
 
 def round_up(side_px: int) -> int:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bagscan.backbones import create_backbone
-from bagscan.detector.features import CELL_PX, N_FEATURES
+from bagscan.backbones import create_backbone, first_layer, fold_first_layer
+from bagscan.detector.features import CELL_PX, N_COLOURS, N_FEATURES
 from bagscan.detector.two_views import NEAR_CELLS, TOP_PLACES, TwoViews, TwoViewsConfig
 
 FIRST_BIAS = -3.0  # initial bias of the maps, whose positives are rare
@@ -119,16 +119,28 @@ class Verdict(nn.Sequential):
         return (top + correction)[:, 0]
 
 
+def _create_backbone(config: NetworkConfig) -> tuple[nn.Module, list[int], list[int]]:
+    """Return the backbone, and channels and strides of its stages, in folded pixels."""
+    deepest = config.deepest_stride
+    if not config.pretrained:
+        inputs = config.channels * config.fold**2
+        return create_backbone(config.backbone, inputs, deepest_stride=deepest)
+    created = create_backbone(config.backbone, config.channels, True, deepest_stride=deepest)
+    fold_first_layer(created[0], config.fold)
+    if config.channels == N_COLOURS:
+        # Features are the absorbed shares of colours; ImageNet's are the colours themselves.
+        with torch.no_grad():
+            first_layer(created[0]).weight.neg_()
+    return created
+
+
 class DetectorNetwork(nn.Module):
     """Network with backbone, feature pyramid, maps and verdict; see :class:`NetworkConfig`."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        inputs = config.channels * config.fold**2
-        self.backbone, widths, strides = create_backbone(
-            config.backbone, inputs, config.pretrained, deepest_stride=config.deepest_stride
-        )
+        self.backbone, widths, strides = _create_backbone(config)
         self.levels = [k for k, stride in enumerate(strides) if stride >= 4]
         widths = [widths[k] for k in self.levels]
         self.level = nn.ModuleList(

@@ -26,6 +26,7 @@ from bagscan.formats import find_scans, read_scan
 from bagscan.model_folder import read_description
 from bagscan.screening import Screener
 from bagscan.training.agreement import MIN_FEATURE, agreement
+from bagscan.training.normalisation import estimating, norms_of
 
 log = logging.getLogger(__name__)
 
@@ -168,15 +169,11 @@ def _alarm_share(model: Path, paths: Sequence[Path]) -> float:
     return float(np.mean(alarms))
 
 
-def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-
-
 def _statistics(network: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return copies of the means and variances of every normalisation."""
     return [
         (norm.running_mean.clone(), norm.running_var.clone())  # type: ignore[union-attr]
-        for norm in _norms(network)
+        for norm in norms_of(network)
     ]
 
 
@@ -188,7 +185,7 @@ def _set_statistics(
 ) -> None:
     """Set a mixture of statistics; the variance includes the distance of the means."""
     for norm, (mean, variance), (new_mean, new_variance) in zip(
-        _norms(network), before, target, strict=True
+        norms_of(network), before, target, strict=True
     ):
         mixed = torch.lerp(mean, new_mean, share)
         second = torch.lerp(variance + mean**2, new_variance + new_mean**2, share)
@@ -196,22 +193,18 @@ def _set_statistics(
         norm.running_var.copy_((second - mixed**2).clamp(min=1e-6))  # type: ignore[union-attr]
 
 
-@torch.inference_mode()
 def _estimate(detector: Detector, views: Sequence[View]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return the statistics of crops of the views, and restore those of the detector."""
-    network = detector.network.eval()
+    network = detector.network
     before = {name: value.clone() for name, value in network.state_dict().items()}
     rng = np.random.default_rng(1)
-    for norm in _norms(network):
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
-        norm.train()
-    for done, view in enumerate(views, 1):
-        network(torch.from_numpy(_crops(features_of(view), rng)))
-        if done % 50 == 0 or done == len(views):
-            log.info(f"{done} of {len(views)} scans seen")
+    with estimating(network):
+        for done, view in enumerate(views, 1):
+            network(torch.from_numpy(_crops(features_of(view), rng)))
+            if done % 50 == 0 or done == len(views):
+                log.info(f"{done} of {len(views)} scans seen")
     target = _statistics(network)
-    network.eval().load_state_dict(before)
+    network.load_state_dict(before)
     return target
 
 

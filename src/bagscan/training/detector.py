@@ -21,6 +21,7 @@ from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.detector_crops import CropSampler
 from bagscan.training.detector_loss import SingleViewLoss
 from bagscan.training.detector_targets import CropBatch, Targets
+from bagscan.training.normalisation import estimating
 from bagscan.training.samples import subsample_evenly
 
 MIN_FEATURE = 0.05  # mean first feature of a cell above which it is not air
@@ -55,6 +56,8 @@ class DetectorTask:
         self.prohibited = range(kinds + devices, kinds + devices + prohibited)
         self.network = network.to(compute().device).to(memory_format=torch.channels_last)
         use_fast_depthwise(self.network)
+        if config.backbone == "frozen":
+            self.network.backbone.requires_grad_(False)
         self.losses = SingleViewLoss(network, config.verdict_weight, kinds, devices, prohibited)
         self.modules: dict[str, nn.Module] = {"network": network}
         self.crops = CropSampler(config, train, self.prohibited, images)
@@ -68,9 +71,18 @@ class DetectorTask:
 
     def loss(self, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses, and each loss."""
+        if self.config.backbone != "trained":
+            self.network.backbone.eval()  # the loop switches all modules to training
         with autocast_bf16(compute().device):
             maps = self.network(batch.features)
         return self.losses(maps, batch)
+
+    def estimate_statistics(self, batches: int = 12) -> None:
+        """Estimate the statistics of the backbone's batch normalisation on crops."""
+        rng = np.random.default_rng(1)
+        with estimating(self.network.backbone):
+            for _ in range(batches):
+                self.network(move_batch(self.batch(rng), compute().device).features)
 
     @torch.inference_mode()
     def validate(self) -> dict[str, float]:

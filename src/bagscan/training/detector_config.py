@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+BACKBONES = ("trained", "frozen", "fixed_statistics")
+
 
 @dataclass(frozen=True)
 class DetectorTaskConfig:
@@ -28,6 +30,9 @@ class DetectorTaskConfig:
             and its twin are shown in the same way.
         verdict_weight: weight of the loss of verdicts.
         val_views: largest number of whole views for validation.
+        backbone: ``trained``; ``frozen``, which keeps the weights it starts from; or
+            ``fixed_statistics``, which trains the weights, but keeps the statistics of batch
+            normalisation. A backbone frozen at its ImageNet weights gets the statistics of crops.
     """
 
     crop_px: int = 192
@@ -44,3 +49,10 @@ class DetectorTaskConfig:
     displays: float = 0.0
     verdict_weight: float = 0.1
     val_views: int = 400
+    backbone: str = "trained"
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ValueError(
+                f"backbone must be one of {', '.join(BACKBONES)}, got {self.backbone!r}"
+            )

@@ -91,7 +91,7 @@ class DetectorExperiment(SimulatedExperiment):
             }
             detector.save(out / self.written)
 
-        return DetectorTask(
+        task = DetectorTask(
             detector.network,
             self.training,
             scenes["train"],
@@ -100,7 +100,10 @@ class DetectorExperiment(SimulatedExperiment):
             detector.devices,
             self.images,
             detector.prohibited,
-        ), keep
+        )
+        if self.training.backbone == "frozen" and not started:
+            task.estimate_statistics()
+        return task, keep
 
 
 def packed_scenes(
