@@ -9,10 +9,13 @@ import numpy as np
 
 from bagscan.simulate.assembly import AIR, OUTSIDE, Assembly, Builder
 from bagscan.simulate.cloth import build_sheet, draw_folds, draw_pockets, draw_smooth_noise
+from bagscan.simulate.hardware import add_hardware
 from bagscan.simulate.mesh import Mesh, prism, rotation_xyz, rounded_rectangle
 
 SHEET_MM, SHEET_CELL_MM = 6.0, 2.0  # space for a crumpled sheet, and distance of its nodes
 FLAP_MM = 14.0  # farthest that the sheet reaches beyond the bag
+WIDEST_BAG_MM = 620.0  # with what hangs beside it, so that it passes a tunnel of 640 mm
+WIDEST_REACH_MM = 110.0  # farthest that hardware hangs beside a bag
 Size = tuple[float, float, float]
 
 
@@ -148,7 +151,10 @@ def _build_tray(b: Builder, size: Size) -> Bag:
 
 
 def _build_crumpled_bag(b: Builder, size: Size) -> Bag:
-    """Build a bag of thin cloth or film, with folds, pockets, zips and handles; maybe a trolley."""
+    """Build a bag of thin cloth or film, with folds, pockets, zips, handles and hardware outside.
+
+    One in three is a trolley.
+    """
     w, length, h = size
     material = str(b.rng.choice(["nylon", "polyester", "polyethylene", "cotton"]))
     wall, corner = float(b.rng.uniform(0.4, 1.0)), float(b.rng.uniform(25, 60))
@@ -164,6 +170,11 @@ def _build_crumpled_bag(b: Builder, size: Size) -> Bag:
     _add_zips(b, (w, length, h), corner, lift + wall)
     _add_handles(b, w, length, lift + h / 2)
     _add_fittings(b, w + 26, length + 26, lift + 0.1 * h, 0.5 * h)
+    if b.rng.random() < 0.9:
+        reach = min(WIDEST_REACH_MM, (WIDEST_BAG_MM - w) / 2)
+        add_hardware(
+            b, (w, length), lift + h * b.rng.uniform(0.2, 0.8), reach, b.rng.uniform(0.3, 1)
+        )
     return Bag("crumpled_bag", b.build(), size, lift + wall, corner, cavity)
 
 
