@@ -112,7 +112,7 @@ def add_neighbours(
     first, last = 0.0, length_mm + 2 * MARGIN_MM
     bags, things = [], []
     for is_behind in (False, True):
-        if not recipe.neighbours or rng.random() >= recipe.neighbours:
+        if rng.random() >= recipe.neighbours:
             continue
         bag, own_things = _fill(recipe, part, rng)
         bag = lay_on_belt(bag, tunnel_width_mm, rng).to_belt(bag)

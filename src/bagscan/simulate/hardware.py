@@ -55,15 +55,38 @@ def _ring(b: Builder) -> None:
     b.tube(_metal(b), radius, radius - thick, thick)
 
 
+def add_frame(
+    b: Builder,
+    material: str,
+    sides: tuple[float, float],
+    bar: float,
+    corners: tuple[float, float],
+    has_middle_bar: bool,
+) -> None:
+    """Add a flat frame of square bars with rounded corners, as of buckles and adjusters.
+
+    Args:
+        b: builder; the frame is centred on its origin.
+        material: material of all bars.
+        sides: outer length and width, in mm.
+        bar: side of a bar in mm.
+        corners: outer and inner radius of the corners, in mm.
+        has_middle_bar: whether a bar crosses the frame.
+    """
+    long, wide = sides
+    frame = b.slab(material, (long, wide, bar), corners[0])
+    inner = b.slab(AIR, (long - 2 * bar, wide - 2 * bar, bar), corners[1], inside=frame)
+    if has_middle_bar:
+        b.box(material, (bar, wide - 2 * bar - 0.4, bar * 0.8), inside=inner)
+
+
 def _adjuster(b: Builder) -> None:
     """Add a rectangular or D-shaped frame, with or without a bar in the middle."""
     long, wide = b.rng.uniform(20, 46), b.rng.uniform(16, 32)
     bar, material = b.rng.uniform(2.4, 5), str(b.rng.choice([*METALS, "nylon_gf30"]))
     corner = b.rng.uniform(2, wide / 2.2)
-    frame = b.slab(material, (long, wide, bar), corner)
-    inner = b.slab(AIR, (long - 2 * bar, wide - 2 * bar, bar), max(corner - bar, 0.5), inside=frame)
-    if b.rng.random() < 0.5:
-        b.box(material, (bar, wide - 2 * bar - 0.4, bar * 0.8), inside=inner)
+    inner_corner = max(corner - bar, 0.5)
+    add_frame(b, material, (long, wide), bar, (corner, inner_corner), b.rng.random() < 0.5)
 
 
 def _side_release_buckle(b: Builder) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, Builder
+from bagscan.simulate.hardware import add_frame
 from bagscan.simulate.mesh import ribbon, rotation_xyz
 
 
@@ -40,9 +41,8 @@ def _rivet(b: Builder, metal: str) -> None:
 
 def _buckle(b: Builder, metal: str) -> None:
     long, wide, bar = b.rng.uniform(18, 32), b.rng.uniform(14, 26), b.rng.uniform(2.2, 3.6)
-    frame = b.slab(metal, (long, wide, bar), 4, (0, 0, bar / 2))
-    b.slab(AIR, (long - 2 * bar, wide - 2 * bar, bar), 3, (0, 0, bar / 2), inside=frame)
-    b.box(metal, (bar, wide - 2 * bar - 0.4, bar * 0.8), (0, 0, bar / 2))
+    with b.frame((0, 0, bar / 2)):
+        add_frame(b, metal, (long, wide), bar, (4, 3), True)
 
 
 def _chain(b: Builder, metal: str) -> None:
