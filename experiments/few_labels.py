@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="store in the table few_labels")
     arguments = parser.parse_args()
     trained = Detector.load(arguments.model)
-    items = trained.network.config.categories[item_maps(trained)]
+    items = trained.network.config.categories[trained.numbers.of_items]
     for name, records in real_scans(0).items():
         split = make_split(records, FRACTIONS)
         pool = split.select(records, "labelled")
@@ -88,12 +88,6 @@ def choose(pool: Sequence[Record], count: int, rng: np.random.Generator) -> list
     return chosen
 
 
-def item_maps(detector: Detector) -> slice:
-    """Return the numbers of the categories that are classes of prohibited items."""
-    first = detector.kinds + detector.devices
-    return slice(first, first + detector.prohibited)
-
-
 def compare(
     trained: Detector,
     start: str,
@@ -116,7 +110,7 @@ def compare(
     network = DetectorNetwork(replace(trained.network.config, pretrained=start == "imagenet"))
     if start == "simulated":
         network.load_state_dict(trained.network.state_dict())
-    task = LabelledScans(network, labelled, item_maps(trained))
+    task = LabelledScans(network, labelled, trained.numbers.of_items)
     loop = LoopConfig(steps=steps, learning_rate=5e-4, ema=0.98, validate_every=steps, seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         # Thresholds of classes were chosen for one of the starts.

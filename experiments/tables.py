@@ -124,6 +124,11 @@ The control is attenuation alone.
 
 {real_scans}
 
+What each part of their training is worth: one change at a time, on a sample of the same scans
+(`python -m experiments.ablation`).
+
+{ablation}
+
 Validation during training: AUROC of devices per view, with true device masks.
 
 ![Validation AUROC by number of training crops](figures/detector_curve.svg)
@@ -206,6 +211,15 @@ REAL_SCANS = {
     "attenuation, hit@1": ("attenuation_hit_at_1", number(2)),
     "found at four": ("found_at_4", percent),
 }
+ABLATION = {
+    f"{name}: {heading}": (f"{scans}_{figure}", number(decimals))
+    for scans, name in (("sixray", "SIXray"), ("multiscanner", "five scanners"))
+    for heading, figure, decimals in (
+        ("AUROC", "auroc", 3),
+        ("attenuation", "attenuation_auroc", 3),
+        ("hit@1", "hit_at_1", 2),
+    )
+}
 SUPERPIXELS = {
     "regions": ("count", number(0)),
     "ASA": ("asa", number(3)),
@@ -235,6 +249,7 @@ def main() -> None:
     tables = {
         "detector": table(read_table("detector"), ("model", "crops", "group"), DETECTOR),
         "real_scans": table(read_table("real_scans"), ("model", "scans", "group"), REAL_SCANS),
+        "ablation": table(read_table("ablation"), ("change", "steps", "seed"), ABLATION),
         "whole_path": table(read_table("whole_path"), ("model", "runtime"), SPEED),
         "superpixels": table(read_table("superpixels"), ("method", "asked"), SUPERPIXELS),
         "superpixel_speed": table(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -145,12 +146,10 @@ model:
 training: {mode: two_stage, batch_size: 2, validation_scans: 4, augment: {crop_px: 48}}
 loop: {steps: 4, warmup: 1, validate_every: 2}
 """
-WORK = """
-import sys
+CHECK = """
 from pathlib import Path
 import toy.columns, toy.means, toy.plane, toy.reader, toy.toys
 from bagscan import testing
-from bagscan.cli import main
 for check, module in (
     (testing.check_regioner, toy.columns),
     (testing.check_encoder, toy.means),
@@ -161,8 +160,6 @@ for check, module in (
 testing.check_dataset(toy.toys.Config(format="toys", root="toys"))
 testing.check_format(toy.reader.read, Path("data/toys/even0.toy"))
 testing.check_device("tube")
-sys.argv = ["bagscan", *sys.argv[1:]]
-main()
 """
 
 
@@ -195,7 +192,7 @@ def package(tmp_path):
             np.save(file, pixels)
     (tmp_path / "toy.yaml").write_text(CONFIG)
     (tmp_path / "recipe.yaml").write_text(RECIPE)
-    (tmp_path / "work.py").write_text(WORK)
+    (tmp_path / "check.py").write_text(CHECK)
     return tmp_path
 
 
@@ -204,9 +201,9 @@ def test_parts_of_others_are_checked_trained_and_screened_with(package, monkeypa
     monkeypatch.setenv("PYTHONPATH", str(package / "site"))
     monkeypatch.setenv("BAGSCAN_DATA", str(package / "data"))
 
-    def bagscan(*arguments, fails=False):
+    def python(*arguments, fails=False):
         done = subprocess.run(
-            [sys.executable, package / "work.py", *map(str, arguments)],
+            [sys.executable, *map(str, arguments)],
             cwd=package,
             capture_output=True,
             text=True,
@@ -215,6 +212,8 @@ def test_parts_of_others_are_checked_trained_and_screened_with(package, monkeypa
         assert (done.returncode != 0) is fails, done.stderr[-2000:]
         return done.stderr if fails else done.stdout
 
+    bagscan = partial(python, "-m", "bagscan")
+    python("check.py")
     assert "best model in" in bagscan("train", "toy.yaml", "--out", "run")
     bagscan("calibrate", "toy.yaml", "--model", "run/model", "--max-fpr", "0.2")
     bagscan(

@@ -1,6 +1,8 @@
 """Export: every channel set, many sizes, and a check that can fail."""
 
 import json
+from functools import partial
+from shutil import copytree
 
 import numpy as np
 import onnx
@@ -36,18 +38,44 @@ CHANNELS = [
     ("red", "green", "blue", "low", "high", "zeff"),
 ]
 FEW = ((96, 128), (97, 131), (64, 75))
+ONE = ((97, 131),)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The plainest model, exported. It is shared: who alters it takes a copy."""
+    folder = tiny_model(tmp_path_factory.mktemp("exported") / "m")
+    export_onnx(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported_parts(tmp_path_factory):
+    """A model that finds items and their parts, exported and shared likewise."""
+    folder = tiny_model(
+        tmp_path_factory.mktemp("parts") / "m", regioner=REGIONERS["items and parts"]
+    )
+    export_onnx(folder)
+    return folder
+
+
+@pytest.fixture
+def verify_one(monkeypatch):
+    """The command compares one size: how many it takes by default is tested elsewhere."""
+    monkeypatch.setattr(parity, "verify", partial(verify, sizes=ONE))
 
 
 def test_sizes_are_many_and_some_odd():
     assert len(SIZES) >= 8
     assert any(height % 2 and width % 2 for height, width in SIZES)
+    assert verify.__defaults__[-1] is SIZES
 
 
 @pytest.mark.parametrize("channels", CHANNELS, ids=len)
 def test_all_runtimes_agree_on_every_channel_set(tmp_path, channels):
     folder = tiny_model(tmp_path / "m", channels)
     export_onnx(folder)
-    result = verify(folder, sizes=SIZES if len(channels) == 3 else FEW)
+    result = verify(folder, sizes=SIZES if channels == CHANNELS[0] else FEW)
     assert result["agree"]
     assert set(result["runtimes"]) == {"onnxruntime", "openvino"}
     for one in result["runtimes"].values():
@@ -104,15 +132,14 @@ def test_half_weights_stay_half_and_are_exact(tmp_path):
         export_onnx(folder)["maps.onnx"] + (folder / "weights.safetensors").stat().st_size
         < 0.8 * full
     )
-    result = verify(folder, sizes=FEW)
+    result = verify(folder, sizes=ONE)
     assert result["agree"]
     assert result["torch alone"]["scores_differ"] <= TOLERANCE
 
 
-def test_verify_finds_other_weights(tmp_path):
+def test_verify_finds_other_weights(exported, tmp_path, verify_one):
     """A graph that is a tenth off in one weight matrix is not an export of this model."""
-    folder = tiny_model(tmp_path / "m")
-    export_onnx(folder)
+    folder = copytree(exported, tmp_path / "m")
     graph = onnx.load(folder / "score.onnx")
     weight = next(i for i in graph.graph.initializer if len(i.dims) == 2)
     weight.CopyFrom(
@@ -120,22 +147,19 @@ def test_verify_finds_other_weights(tmp_path):
     )
     (folder / "score.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
-    result = verify(folder, sizes=FEW)
+    result = verify(folder, sizes=ONE)
     assert not result["agree"]
     assert result["runtimes"]["onnxruntime"]["scores_differ"] > TOLERANCE
     assert CliRunner().invoke(app, ["export", "--model", str(folder), "--verify"]).exit_code == 3
 
 
 @pytest.mark.parametrize("name", ["learned", "items"])
-def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
+def test_verify_finds_graphs_of_another_network_that_cuts(exported_parts, tmp_path, name):
     """Segmentation runs in ONNX Runtime; only torch shows that its graphs are the model's."""
-    regioner = REGIONERS["items and parts"]
-    folder, other = (
-        tiny_model(tmp_path / "m", regioner=regioner),
-        tiny_model(tmp_path / "other", regioner=regioner, seed=7),
-    )
-    export_onnx(folder), export_onnx(other)
-    assert verify(folder, sizes=FEW)["agree"]
+    folder = copytree(exported_parts, tmp_path / "m")
+    other = tiny_model(tmp_path / "other", regioner=REGIONERS["items and parts"], seed=7)
+    export_onnx(other)
+    assert verify(folder, sizes=ONE)["agree"]
     graph = onnx.load(other / f"{name}.onnx")
     for weight in graph.graph.initializer:
         if len(weight.dims) == 4:  # untrained superpixels differ too little
@@ -144,7 +168,7 @@ def test_verify_finds_graphs_of_another_network_that_cuts(tmp_path, name):
             )
     (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
     write_files(folder, {})
-    assert not verify(folder, sizes=FEW)["agree"]
+    assert not verify(folder, sizes=ONE)["agree"]
 
 
 def test_a_failed_export_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
@@ -176,7 +200,7 @@ def test_without_a_model_nothing_is_written(tmp_path):
     assert CliRunner().invoke(app, ["export"]).exit_code != 0
 
 
-def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path):
+def test_command_writes_both_formats_to_a_copy_and_says_their_size(tmp_path, verify_one):
     folder, out = tiny_model(tmp_path / "m"), tmp_path / "out"
     done = CliRunner().invoke(
         app, ["export", "openvino", "--model", str(folder), "--out", str(out), "--json"]
@@ -269,9 +293,10 @@ def test_where_no_item_is_found_every_runtime_finds_none(tmp_path, masks):
 
 
 @pytest.mark.parametrize("figure", ["scores_differ", "items_differ"])
-def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, figure):
-    folder = tiny_model(tmp_path / "m", regioner=REGIONERS["items and parts"])
-    export_onnx(folder)
+def test_verify_names_the_figure_and_the_view_that_fail(
+    exported_parts, tmp_path, monkeypatch, verify_one, figure
+):
+    folder = exported_parts
     write_tiff(
         tmp_path / "own.tif", synthetic_scan(Model.load(folder).config.input, 60, 70).views[0]
     )
@@ -286,7 +311,7 @@ def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, f
         return result | {figure: 0.5} if isinstance(result, dict) else 1.0
 
     monkeypatch.setattr(parity, real.__name__, wrong)
-    result = verify(folder, [tmp_path], sizes=FEW)
+    result = verify(folder, [tmp_path], sizes=ONE)
     assert not result["agree"]
     assert {one["figure"] for one in result["failures"]} == {figure}
     assert {one["view"] for one in result["failures"]} == {str(tmp_path / "own.tif")}
@@ -296,7 +321,6 @@ def test_verify_names_the_figure_and_the_view_that_fail(tmp_path, monkeypatch, f
         "torch alone",
     }
     line = ["export", "--model", str(folder), "--verify", "--scans", str(tmp_path)]
-    monkeypatch.setattr(parity, "SIZES", FEW)
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 3
     assert f"openvino, {tmp_path / 'own.tif'}: {figure}" in done.stdout

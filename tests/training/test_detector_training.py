@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from bagscan.cli import app
 from bagscan.core import Decision, OperatingPoint, Scan
 from bagscan.core.errors import ConfigError, DataError, ModelError
-from bagscan.datasets.packed import FIRST_DEVICE, packed_categories, read_packed
+from bagscan.datasets.packed import EMPTY, FIRST_DEVICE, packed_categories, read_packed
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
@@ -100,17 +100,48 @@ def test_a_set_is_packed_once_and_named_alike(made):
     )
 
 
-def test_sets_of_other_categories_are_refused(made, tmp_path):
+def test_sets_packed_with_other_categories_are_matched_by_name(made, tmp_path):
+    """The labels of the second set are numbered backwards, and one of its names is unknown."""
     other = tmp_path / "other"
     (other / "packed").mkdir(parents=True)
     (other / "scans").symlink_to(made / "scans")
-    (other / "packed" / "categories.json").write_text('["gun"]')
+    own = packed_categories(made)
+    backwards = ["gun", *reversed(own[1:])]
+    (other / "packed" / "categories.json").write_text(json.dumps(backwards))
     for path in (made / "packed").glob("0*"):
         (other / "packed" / path.name).symlink_to(path)
-    with pytest.raises(ConfigError):
-        packed_scenes((str(made), str(other)), 1)
+    scenes, categories = packed_scenes((str(made), str(other)), 1)
+    assert categories == own
+    first, second = scenes["train"][0], scenes["train"][len(scenes["train"]) // 2]
+    assert first.about == second.about
+    for one, two in zip(first.views, second.views, strict=True):
+        for bits, renumbered in zip(one.sets, two.sets, strict=True):
+            names = {own[k] for k in bits if k < len(own)}
+            expected = {backwards[own.index(name)] for name in names} - {"gun"}
+            assert {own[k] for k in renumbered if k < len(own)} == expected
+            kept = {int(k) for k in bits if k >= FIRST_DEVICE} - {EMPTY}
+            assert {int(k) for k in renumbered if k >= FIRST_DEVICE} - {EMPTY} == kept
+
+
+def test_a_folder_without_scans_is_refused(tmp_path):
     with pytest.raises(DataError):
         packed_scenes((str(tmp_path / "nothing"),), 1)
+
+
+@pytest.mark.parametrize("missing", ["train", "val"])
+def test_a_set_without_one_of_its_parts_is_refused(made, tmp_path, missing):
+    """Before the first step, since validation comes only after many."""
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "scans").symlink_to(made / "scans")
+    (tmp_path / "packed" / "categories.json").symlink_to(made / "packed" / "categories.json")
+    for path in (made / "packed").glob("0*.json"):
+        (tmp_path / "packed" / path.with_suffix(".npy").name).symlink_to(path.with_suffix(".npy"))
+        scene = json.loads(path.read_text())
+        if scene["about"]["part"] == missing:
+            scene["about"]["part"] = "test"
+        (tmp_path / "packed" / path.name).write_text(json.dumps(scene))
+    with pytest.raises(ConfigError, match=missing):
+        packed_scenes((str(tmp_path),), 1)
 
 
 def test_what_changed_beside_the_anomaly_is_ignored_and_devices_of_one_class_touch():

@@ -116,16 +116,12 @@ def categories_of(root: Path, kinds: Sequence[str]) -> tuple[str, ...]:
     return tuple(names[:MAX_CATEGORIES])
 
 
-def pack(
-    root: Path, kinds: Sequence[str], categories: Sequence[str] | None = None, workers: int = 2
-) -> int:
-    """Pack the scenes of a dataset that are not packed yet.
+def pack(root: Path, kinds: Sequence[str], workers: int = 2) -> int:
+    """Pack the scenes of a dataset that are not packed yet, with its own categories.
 
     Args:
         root: folder of the dataset.
         kinds: kinds of anomaly.
-        categories: categories to use, so that datasets can be combined; by default those of this
-            dataset. Ignored if the dataset has packed scenes.
         workers: number of processes.
 
     Returns:
@@ -141,7 +137,7 @@ def pack(
     out.mkdir(exist_ok=True)
     categories_file = out / "categories.json"
     if not categories_file.is_file():
-        text = json.dumps(list(categories or categories_of(root, kinds)))
+        text = json.dumps(list(categories_of(root, kinds)))
         atomic_write_text(categories_file, text)
     names = json.loads(categories_file.read_text())
     todo = [path for path in scenes if not (out / path.name).is_file()]
@@ -301,14 +297,19 @@ def _number_sets(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_packed(
-    root: Path, parts: Sequence[str] = ("train", "val", "test")
+    root: Path,
+    parts: Sequence[str] = ("train", "val", "test"),
+    categories: Sequence[str] | None = None,
 ) -> Iterator[PackedScene]:
     """Yield the packed scenes of a dataset in order, as memory-mapped arrays.
 
     Args:
         root: folder of the dataset.
         parts: splits to read.
+        categories: names in the order in which the labels shall number them, so that datasets with
+            other categories can be combined; others are left out. By default those of the dataset.
     """
+    renumbered = _renumber(packed_categories(root), categories) if categories else None
     for path in sorted((root / FOLDER).glob("*.json")):
         if path.name == "categories.json":
             continue
@@ -319,22 +320,33 @@ def read_packed(
         yield PackedScene(
             f"{root.name}/{result['id']}",
             result["about"],
-            tuple(_view(flat, view) for view in result["views"]),
+            tuple(_view(flat, view, renumbered) for view in result["views"]),
         )
 
 
-def _view(flat: np.ndarray, entry: dict[str, Any]) -> PackedView:
+def _renumber(packed: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """Return (256,) uint8, the wanted number of each bit of a set; ``EMPTY`` if not wanted."""
+    numbers = np.arange(256, dtype=np.uint8)
+    position = {name: k for k, name in enumerate(wanted)}
+    numbers[: len(packed)] = [position.get(name, EMPTY) for name in packed]
+    return numbers
+
+
+def _view(
+    flat: np.ndarray, entry: dict[str, Any], renumbered: np.ndarray | None = None
+) -> PackedView:
     def array_at(place: Sequence[int]) -> np.ndarray:
         offset, *shape = place
         return flat[offset : offset + int(np.prod(shape))].reshape(shape)
 
+    sets = np.array(array_at(entry["sets"]), np.uint8)
     return PackedView(
         entry["name"],
         array_at(entry["pixels"]),
         array_at(entry["patch"]),
         (entry["patch_at"][0], entry["patch_at"][1]),
         array_at(entry["labels"]),
-        np.array(array_at(entry["sets"]), np.uint8),
+        sets if renumbered is None else renumbered[sets],
         np.array(array_at(entry["anomaly_points"])),
         tuple(np.array(array_at(place)) for place in entry["device_points"]),
         tuple(entry["devices"]),

@@ -61,9 +61,8 @@ class UsableDetector:
         self.categories = Categories(
             settings["kinds"], settings["devices"], settings.get("prohibited", 0)
         )
-        first = self.categories.kinds + self.categories.devices
         self.prohibited: tuple[str, ...] = tuple(
-            settings["network"]["categories"][first : first + self.categories.prohibited]
+            settings["network"]["categories"][self.categories.of_items]
         )
         self.thresholds = thresholds_of(description)
         self.together: bool = (

@@ -74,6 +74,12 @@ class Categories:
     devices: int
     prohibited: int = 0
 
+    @property
+    def of_items(self) -> slice:
+        """The categories that are classes of prohibited items."""
+        first = self.kinds + self.devices
+        return slice(first, first + self.prohibited)
+
 
 def run_detector(
     views: Sequence[View], engine: Engine, categories: Categories, together: bool
@@ -119,16 +125,15 @@ def _run_view(view: View, engine: Engine, numbers: Categories) -> _SingleView:
     maps = compute_maps(view, engine)
     categories = maps["categories"][0]
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
-    first = numbers.kinds + numbers.devices
     devices = find_devices(
-        sigmoid(categories[numbers.kinds : first, :h, :w]),
+        sigmoid(categories[numbers.kinds : numbers.of_items.start, :h, :w]),
         sigmoid(maps["contact"][0, 0, :h, :w]),
     )
     merged = maps["merged"][0, :, :h, :w] if "merged" in maps else np.zeros((0, h, w), np.float32)
     logits = _compute_verdicts(devices, maps, engine)
     return _SingleView(
         ViewMaps(merged, maps["anomaly"][0, 0, :h, :w], tuple(devices), logits),
-        categories[first : first + numbers.prohibited, :h, :w],
+        categories[numbers.of_items, :h, :w],
     )
 
 

@@ -17,6 +17,7 @@ from bagscan.core import OperatingPoint
 from bagscan.core.errors import ModelError
 from bagscan.detector.exported import KIND
 from bagscan.detector.features import IMAGES
+from bagscan.detector.inference import Categories
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
 from bagscan.detector.thresholds import Thresholds, thresholds_of
 from bagscan.model_folder import (
@@ -55,6 +56,11 @@ class Detector:
     operating_point: OperatingPoint | None = None
     about: dict[str, Any] = field(default_factory=dict)
     id: str = "unsaved"
+
+    @property
+    def numbers(self) -> Categories:
+        """Numbers of categories of each sort."""
+        return Categories(self.kinds, self.devices, self.prohibited)
 
     @classmethod
     def new(

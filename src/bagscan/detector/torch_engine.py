@@ -19,7 +19,7 @@ class TorchEngine:
 
     def __init__(self, detector: Detector) -> None:
         self.network = detector.network.eval()
-        self.named = detector.kinds + detector.devices + detector.prohibited
+        self.named = detector.numbers.of_items.stop
 
     @classmethod
     def load(cls, folder: Path) -> TorchEngine:

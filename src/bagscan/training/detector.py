@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bagscan.datasets.packed import PackedScene
 from bagscan.detector.depthwise import use_fast_depthwise
 from bagscan.detector.features import CELL_PX, convert_features
+from bagscan.detector.inference import Categories
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.sampling import whole_view
 from bagscan.evaluation.metrics import auroc
@@ -35,10 +36,8 @@ class DetectorTask:
         config: settings.
         train: packed scenes for training.
         val: packed scenes for validation.
-        kinds: number of kinds of anomalies, the first categories.
-        devices: number of device classes, which follow.
+        numbers: numbers of categories of each sort.
         images: ``raw`` or ``colour``; colours are computed from the raw crop.
-        prohibited: number of classes of prohibited items, the categories after the devices.
     """
 
     def __init__(
@@ -47,20 +46,20 @@ class DetectorTask:
         config: DetectorTaskConfig,
         train: Sequence[PackedScene],
         val: Sequence[PackedScene],
-        kinds: int,
-        devices: int,
+        numbers: Categories,
         images: str = "raw",
-        prohibited: int = 0,
     ) -> None:
-        self.config, self.kinds, self.devices, self.images = config, kinds, devices, images
-        self.prohibited = range(kinds + devices, kinds + devices + prohibited)
+        self.config, self.numbers, self.images = config, numbers, images
         self.network = network.to(compute().device).to(memory_format=torch.channels_last)
         use_fast_depthwise(self.network)
         if config.backbone == "frozen":
             self.network.backbone.requires_grad_(False)
-        self.losses = SingleViewLoss(network, config.verdict_weight, kinds, devices, prohibited)
+        self.losses = SingleViewLoss(
+            network, numbers, config.verdict_weight, config.category_weight
+        )
         self.modules: dict[str, nn.Module] = {"network": network}
-        self.crops = CropSampler(config, train, self.prohibited, images)
+        items = range(numbers.of_items.start, numbers.of_items.stop)
+        self.crops = CropSampler(config, train, items, images)
         self.val = subsample_evenly(
             [view for scene in val for view in scene.views if view.host >= 0], config.val_views
         )
@@ -111,10 +110,15 @@ class DetectorTask:
                     ),
                     compute().device,
                 )
-                target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
+                target = Targets.of(
+                    batch,
+                    self.network.config.categories,
+                    self.numbers.kinds,
+                    self.numbers.devices,
+                )
                 with autocast_bf16(compute().device):
                     maps = self.network(batch.features)
-                if not is_anomalous and self.prohibited:
+                if not is_anomalous and self.numbers.prohibited:
                     items.append(self._foreground_cells(batch, maps, target))
                 if is_anomalous and not view.about["visible"]:
                     continue
@@ -141,7 +145,7 @@ class DetectorTask:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return (cells, classes) shares and logits of prohibited items in cells without air."""
         foreground = F.avg_pool2d(batch.features[:, :1], CELL_PX)[0, 0] > MIN_FEATURE
-        own = slice(self.prohibited.start, self.prohibited.stop)
+        own = self.numbers.of_items
         shares, logits = target.categories[0, own], maps.categories[0, own].float()
         return shares[:, foreground].T.cpu().numpy(), logits[:, foreground].T.cpu().numpy()
 

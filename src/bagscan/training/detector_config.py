@@ -29,6 +29,7 @@ class DetectorTaskConfig:
         displays: share of crops in pseudo-colour that are shown as other scanners show them; a crop
             and its twin are shown in the same way.
         verdict_weight: weight of the loss of verdicts.
+        category_weight: weight of the loss of all categories.
         val_views: largest number of whole views for validation.
         backbone: ``trained``; ``frozen``, which keeps the weights it starts from; or
             ``fixed_statistics``, which trains the weights, but keeps the statistics of batch
@@ -48,6 +49,7 @@ class DetectorTaskConfig:
     overlay: float = 0.0
     displays: float = 0.0
     verdict_weight: float = 0.1
+    category_weight: float = 0.5
     val_views: int = 400
     backbone: str = "trained"
 

@@ -96,10 +96,8 @@ class DetectorExperiment(SimulatedExperiment):
             self.training,
             scenes["train"],
             scenes["val"],
-            detector.kinds,
-            detector.devices,
+            detector.numbers,
             self.images,
-            detector.prohibited,
         )
         if self.training.backbone == "frozen" and not started:
             task.estimate_statistics()
@@ -116,33 +114,29 @@ def packed_scenes(
     Args:
         sets: directories of simulated sets.
         workers: number of processes that pack.
-        start: detector whose categories new packs use; by default those of the first set.
+        start: detector whose categories are trained on; by default those of the first set.
 
     Returns:
-        Scenes of all sets by split, ``train`` and ``val``, and their common categories.
+        Scenes of all sets by split, ``train`` and ``val``, and the categories. Labels of other
+        categories are left out.
 
     Raises:
-        ConfigError: a set was packed with other categories than ``start`` or the first set.
+        ConfigError: the sets have no training or no validation scenes.
         DataError: a directory is not a simulated set.
     """
     roots = [Path(name) for name in sets]
     process = compute()
-    common = start.network.config.categories if start else None
     for root in roots if process.writes else ():
-        pack(root, KINDS, common, workers)
-        common = common or packed_categories(root)
+        pack(root, KINDS, workers)
     process.broadcast_from_rank0(True)  # the other processes wait until the sets are packed
     categories = start.network.config.categories if start else packed_categories(roots[0])
-    for root in roots:
-        if packed_categories(root) != categories:
-            raise ConfigError(
-                f"{root} and {'start' if start else roots[0]} have different categories; "
-                f"delete {root / 'packed'} to pack it again"
-            )
     scenes = {
-        part: [scene for root in roots for scene in read_packed(root, (part,))]
+        part: [scene for root in roots for scene in read_packed(root, (part,), categories)]
         for part in ("train", "val")
     }
+    for part, found in scenes.items():
+        if not found:
+            raise ConfigError(f"sets: no {part} scenes in {', '.join(sets)}")
     return scenes, categories
 
 
@@ -164,7 +158,7 @@ def load_start(
         sets, workers: see :func:`packed_scenes`.
 
     Raises:
-        ConfigError: the sets were packed with other categories.
+        ConfigError: the sets have no training or no validation scenes.
         DataError: a directory is not a simulated set.
     """
     detector = Detector.load(start)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bagscan.detector.inference import Categories
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.training.detector_targets import (
     MIN_CELL,
@@ -16,7 +17,7 @@ from bagscan.training.detector_targets import (
     verdict_loss,
 )
 
-WEIGHTS = {"map": 1.0, "categories": 0.5, "contact": 0.2, "items": 1.0}
+WEIGHTS = {"map": 1.0, "contact": 0.2, "items": 1.0}
 
 
 class SingleViewLoss:
@@ -24,26 +25,26 @@ class SingleViewLoss:
 
     Args:
         network: network whose verdicts are trained.
+        numbers: numbers of categories of each sort.
         verdict_weight: weight of the loss of verdicts.
-        kinds: number of kinds of anomalies, the first categories.
-        devices: number of device classes, which follow.
-        prohibited: number of classes of prohibited items, the categories after the devices.
+        category_weight: weight of the loss of all categories.
     """
 
     def __init__(
         self,
         network: DetectorNetwork,
+        numbers: Categories,
         verdict_weight: float,
-        kinds: int,
-        devices: int,
-        prohibited: int = 0,
+        category_weight: float = 0.5,
     ) -> None:
-        self.network, self.weights = network, WEIGHTS | {"verdict": verdict_weight}
-        self.kinds, self.devices, self.prohibited = kinds, devices, prohibited
+        self.network, self.numbers = network, numbers
+        self.weights = WEIGHTS | {"verdict": verdict_weight, "categories": category_weight}
 
     def __call__(self, maps: Maps, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses, and each loss."""
-        target = Targets.of(batch, self.network.config.categories, self.kinds, self.devices)
+        target = Targets.of(
+            batch, self.network.config.categories, self.numbers.kinds, self.numbers.devices
+        )
         has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         is_anomalous = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL
@@ -56,9 +57,8 @@ class SingleViewLoss:
             ),
             "verdict": of_verdicts,
         }
-        if self.prohibited:
-            first = self.kinds + self.devices
-            own = slice(first, first + self.prohibited)
+        if self.numbers.prohibited:
+            own = self.numbers.of_items
             terms["items"] = item_loss(maps.categories[:, own].float(), target.categories[:, own])
         loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
         return loss, {name: float(term.detach()) for name, term in terms.items()} | {

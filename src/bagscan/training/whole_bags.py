@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene
 from bagscan.detector.depthwise import use_fast_depthwise
+from bagscan.detector.inference import Categories
 from bagscan.detector.network import DetectorNetwork, Maps
 from bagscan.detector.together import VIEWS
 from bagscan.training.compute import autocast_bf16, compute, move_batch
@@ -90,7 +91,7 @@ class WholeBagsTask:
         self.kinds, self.images = kinds, images
         use_fast_depthwise(self.network)
         self.single_view_loss = SingleViewLoss(
-            network, config.single_view_verdict_weight, kinds, devices
+            network, Categories(kinds, devices), config.single_view_verdict_weight
         )
         self.train = [scene for scene in train if _has_two_views(scene)]
         self.val = subsample_evenly(

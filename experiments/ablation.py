@@ -1,0 +1,90 @@
+"""What each part of the training on simulated prohibited items is worth on real scans.
+
+    python -m experiments.ablation SET [--earlier SET] [--steps 700] [--limit 100] [--keep]
+
+Every row changes one thing of ``--preset detector_colour``: the displays of scanners, changes of
+size, overlaid bags, labels of other things than items, the frozen backbone, or the dataset
+(``--earlier``, for one with earlier bags or items). All rows have the same number of steps and the
+same seed. The figures are within-bag, see :mod:`experiments.real_scans`. To use two cores:
+
+    torchrun --nproc_per_node 2 --no-python python -m experiments.ablation SET ...
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bagscan.cli.terminal import PRESETS
+from bagscan.detector.exported import UsableDetector
+from bagscan.runtime.load import load_model
+from bagscan.training.compute import compute
+from bagscan.training.experiment import read_experiment, train
+from experiments.engine import Run, keep, remaining
+from experiments.real_scans import groups_of, measure, real_scans, score_record
+
+CHANGES = {
+    "everything": [],
+    "one display": ["training.displays=0"],
+    "one size": ["training.scale=0.12"],
+    "no overlaid bags": ["training.overlay=0"],
+    "labels of items alone": ["training.category_weight=0"],
+    "all weights": ["training.backbone=trained", "loop.learning_rate=0.001"],
+}
+EARLIER = "earlier dataset"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("set", type=Path, help="simulated dataset with prohibited items")
+    parser.add_argument("--earlier", type=Path, help="another dataset, of one more row")
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--batch", type=int, default=48, help="crops per step and process")
+    parser.add_argument("--limit", type=int, default=100, help="real scans of each collection")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--keep", action="store_true", help="store in the table ablation")
+    arguments = parser.parse_args()
+    changes = dict(CHANGES)
+    if arguments.earlier:
+        changes[EARLIER] = [f"sets=[{arguments.earlier}]"]
+    common = {"steps": arguments.steps, "seed": arguments.seed}
+    runs = [Run("ablation", {"change": name} | common) for name in changes]
+    for run in remaining(runs, again=not arguments.keep):
+        name = run.settings["change"]
+        settings = [
+            f"sets=[{arguments.set}]",
+            f"training.batch={arguments.batch}",
+            f"loop.steps={arguments.steps}",
+            f"loop.cooldown={arguments.steps // 2}",
+            f"loop.validate_every={arguments.steps}",
+            f"loop.seed={arguments.seed}",
+            "training.val_views=20",  # the last step counts
+            *changes[name],
+        ]
+        out = arguments.out / f"{name.replace(' ', '_')}_{arguments.seed}"
+        train(read_experiment(PRESETS / "detector_colour.yaml", settings), out)
+        if compute().writes:
+            result = measure_model(out / "model", arguments.limit)
+            print(name, {k: round(v, 3) for k, v in result.items()}, flush=True)
+            if arguments.keep:
+                keep(run, result, seeds=[arguments.seed])
+
+
+def measure_model(folder: Path, limit: int) -> dict[str, float]:
+    """Return AUROC and hit@1 of a detector and of attenuation on each collection."""
+    detector = load_model(folder)
+    assert isinstance(detector, UsableDetector)
+    result = {}
+    for name, records in real_scans(limit).items():
+        scored = [scan for record in records if (scan := score_record(record, detector))]
+        figures = measure(groups_of(scored, detector.prohibited)["all"])
+        for figure in ("auroc", "hit_at_1", "attenuation_auroc", "attenuation_hit_at_1"):
+            result[f"{name}_{figure}"] = float(figures[figure])
+    return result
+
+
+if __name__ == "__main__":
+    main()
