@@ -13,6 +13,7 @@ same seed. The figures are within-bag, see :mod:`experiments.real_scans`. To use
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from bagscan.cli.terminal import PRESETS
@@ -23,7 +24,7 @@ from bagscan.training.experiment import read_experiment, train
 from experiments.engine import Run, keep, remaining
 from experiments.real_scans import groups_of, measure, real_scans, score_record
 
-CHANGES = {
+CHANGES: dict[str, list[str]] = {
     "everything": [],
     "one display": ["training.displays=0"],
     "one size": ["training.scale=0.12"],
@@ -39,7 +40,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("set", type=Path, help="simulated dataset with prohibited items")
-    parser.add_argument("--earlier", type=Path, help="another dataset, of one more row")
+    parser.add_argument("--earlier", type=Path, help="another dataset, for one more row")
     parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--batch", type=int, default=48, help="crops per step and process")
     parser.add_argument("--limit", type=int, default=100, help="real scans of each collection")
@@ -47,30 +48,39 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--keep", action="store_true", help="store in the table ablation")
     arguments = parser.parse_args()
-    changes = dict(CHANGES)
+    sets = {name: [arguments.set] for name in CHANGES}
     if arguments.earlier:
-        changes[EARLIER] = [f"sets=[{arguments.earlier}]"]
+        sets[EARLIER] = [arguments.earlier]
     common = {"steps": arguments.steps, "seed": arguments.seed}
-    runs = [Run("ablation", {"change": name} | common) for name in changes]
+    runs = [Run("ablation", {"change": name} | common) for name in sets]
     for run in remaining(runs, again=not arguments.keep):
         name = run.settings["change"]
-        settings = [
-            f"sets=[{arguments.set}]",
-            f"training.batch={arguments.batch}",
-            f"loop.steps={arguments.steps}",
-            f"loop.cooldown={arguments.steps // 2}",
-            f"loop.validate_every={arguments.steps}",
-            f"loop.seed={arguments.seed}",
-            "training.val_views=20",  # the last step counts
-            *changes[name],
-        ]
+        path, settings = configuration(
+            sets[name], CHANGES.get(name, []), arguments.steps, arguments.batch, arguments.seed
+        )
         out = arguments.out / f"{name.replace(' ', '_')}_{arguments.seed}"
-        train(read_experiment(PRESETS / "detector_colour.yaml", settings), out)
+        train(read_experiment(path, settings), out)
         if compute().writes:
             result = measure_model(out / "model", arguments.limit)
             print(name, {k: round(v, 3) for k, v in result.items()}, flush=True)
             if arguments.keep:
                 keep(run, result, seeds=[arguments.seed])
+
+
+def configuration(
+    sets: Sequence[Path], changes: Sequence[str], steps: int, batch: int, seed: int
+) -> tuple[Path, list[str]]:
+    """Return the preset of a row and its settings."""
+    settings = [
+        f"sets=[{', '.join(map(str, sets))}]",
+        f"training.batch={batch}",
+        f"loop.steps={steps}",
+        f"loop.cooldown={steps // 2}",
+        f"loop.validate_every={steps}",
+        f"loop.seed={seed}",
+        "training.val_views=20",  # the last step counts
+    ]
+    return PRESETS / "detector_colour.yaml", [*settings, *changes]
 
 
 def measure_model(folder: Path, limit: int) -> dict[str, float]:

@@ -40,7 +40,10 @@ GRAPHS = (
 
 
 def shipped_models() -> list[Path]:
-    """Return the folders of the bundled models, sorted by name."""
+    """Return the folders of the bundled models, sorted by name.
+
+    The first one that takes the channels of a scan screens it by default.
+    """
     return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
 
 
@@ -116,7 +119,7 @@ def verified_id(folder: str | Path) -> str:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         if not folder.exists():
-            names = " and ".join(path.name for path in shipped_models())
+            names = ", ".join(path.name for path in shipped_models())
             raise ModelError(f"{absent(folder, 'folder')}; the bundled models are named {names}")
         hint = "train a model with: bagscan train CONFIG"
         subfolder = folder / "model"  # the model folder of a training run

@@ -87,6 +87,17 @@ def test_both_views_of_a_device_are_added():
     assert [d.log_odds for d in devices_of(bag_of(bag[0]), AT)] == [pytest.approx(1.5)]
 
 
+def test_a_device_that_a_single_view_shows_counts_for_less_if_views_are_judged_together():
+    at = replace(AT, slope=0.5, offset=0.25, lone=-1.0)
+    views = [seen([0.0], [0.0], [0]), seen([0.0], [0.0], [0])]
+
+    def log_odds(*numbers):
+        return devices_of(bag_of(*views, together=((numbers, 4.0),)), at)[0].log_odds
+
+    assert log_odds(0, 0) == pytest.approx(2.25)
+    assert log_odds(0, None) == log_odds(None, 0) == pytest.approx(1.25)
+
+
 def spot(view, row, height, outside=False):
     """The view with a spot of the map at one line of the belt, on its device or away from it."""
     anomaly = np.full((24, 30), -8.0, np.float32)

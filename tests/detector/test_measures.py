@@ -276,6 +276,21 @@ def test_verdicts_over_both_views_are_calibrated_or_refused():
         calibrate_thresholds(scored_together([-4.0, -3.0, 1.0, 2.0]), 0.5)
 
 
+def test_calibration_learns_that_a_logit_means_less_where_a_single_view_shows_the_device():
+    """Most devices without an anomaly are shown once, most others twice."""
+    rng = np.random.default_rng(0)
+    bags = []
+    for k in range(120):
+        is_anomalous, is_shown_once = k % 2 == 0, rng.random() < (0.2, 0.8)[k % 2]
+        made = bag(f"{k}", is_anomalous, *[(hit if is_anomalous else clean)()] * 2)
+        numbers = (0, None if is_shown_once else 0)
+        bags.append(replace(made, together=((numbers, float(rng.normal(is_anomalous))),)))
+    thresholds, _ = calibrate_thresholds(bags, 0.1)
+    assert thresholds.lone < -1
+    without = replace(thresholds, lone=0.0)
+    assert measure(bags, thresholds)["device_auroc"] > measure(bags, without)["device_auroc"] + 0.03
+
+
 def test_regions_are_pointed_at_so_that_most_places_are_right():
     """Three false regions score just below the true one; a narrow margin leaves all of them out."""
     crowded = view(3.0, [2.0, 1.7, 1.7, 1.7], [1.0, 0.0, 0.0, 0.0])

@@ -11,14 +11,17 @@ from sklearn.linear_model import LogisticRegression
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import DataError
 from bagscan.detector.deciding import LOWEST, agreement, any_item, devices_of
-from bagscan.detector.measures import bag_scores, right_places
+from bagscan.detector.measures import bag_scores, device_scores, right_places
 from bagscan.detector.scored_bags import ScoredBag
 from bagscan.detector.thresholds import SLOPES, Pairing, Thresholds
+from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.operating_point import clopper_pearson
 
 MARGIN = 0.2  # added to the highest benign score if no benign bag may alarm
+LONES = (0.0, -0.5, -1.0, -1.5, -2.0)  # candidates, see Thresholds
+SAME_SEPARATION = 0.002  # sums of two AUROCs that differ by less are as good
 MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # candidates, see Thresholds
-OUTSIDE_SHARE = 0.1  # share of the allowed false alarms that regions outside devices may cause
+OUTSIDE_SHARE = 0.05  # share of the allowed false alarms that regions outside devices may cause
 ITEM_SHARE = 0.4  # the same for prohibited items, if the detector knows any
 TYPICAL = 0.9  # quantile over benign bags that makes classes of prohibited items comparable
 
@@ -41,7 +44,9 @@ def calibrate_thresholds(
     together = all(bag.together is not None for bag in bags)
     slope, offset = _fit_log_odds(*(_bag_devices(bags) if together else _view_devices(bags)))
     thresholds = Thresholds(slope, offset)
-    if not together:
+    if together:
+        thresholds = _choose_lone(bags, thresholds)
+    else:
         thresholds = replace(thresholds, pairing=_fit_pairing(bags, thresholds))
     benign = np.array([not bag.anomalous and not bag.prohibited for bag in bags])
     scores = bag_scores(bags, thresholds)
@@ -121,6 +126,24 @@ def _choose_margins(bags: Sequence[ScoredBag], thresholds: Thresholds) -> Thresh
     ]
     # max returns the first of equal candidates, which flags the fewest regions.
     return max(candidates, key=lambda candidate: right_places(bags, candidate))
+
+
+def _choose_lone(bags: Sequence[ScoredBag], thresholds: Thresholds) -> Thresholds:
+    """Choose ``lone`` so that scores separate both bags and true devices, as small as that allows.
+
+    A large malus suits bags, since most of what is falsely taken for a device is shown once; a
+    small one suits devices, some of which are found in one view only.
+    """
+    is_anomalous = np.array([bag.anomalous for bag in bags])
+
+    def separation(candidate: Thresholds) -> float:
+        of_bags = auroc(is_anomalous, bag_scores(bags, candidate)["device"])
+        return of_bags + auroc(*device_scores(bags, candidate))
+
+    candidates = [replace(thresholds, lone=lone) for lone in LONES]
+    separations = [separation(candidate) for candidate in candidates]
+    enough = max(separations) - SAME_SEPARATION
+    return next(c for c, s in zip(candidates, separations, strict=True) if s >= enough)
 
 
 def _bag_devices(bags: Sequence[ScoredBag]) -> tuple[list[bool], list[float]]:

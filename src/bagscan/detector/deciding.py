@@ -44,7 +44,12 @@ def devices_of(bag: BagResult, thresholds: Thresholds) -> list[BagDevice]:
     """
     if bag.together is not None:
         return [
-            BagDevice(numbers, thresholds.slope * logit + thresholds.offset)
+            BagDevice(
+                numbers,
+                thresholds.slope * logit
+                + thresholds.offset
+                + (thresholds.lone if is_lone(numbers) else 0.0),
+            )
             for numbers, logit in bag.together
         ]
     return [
@@ -53,13 +58,18 @@ def devices_of(bag: BagResult, thresholds: Thresholds) -> list[BagDevice]:
     ]
 
 
+def is_lone(numbers: Numbers) -> bool:
+    """Return True if a single view shows the device; it is often none, or a part of one."""
+    return sum(number is not None for number in numbers) == 1
+
+
 def _combine_views(
     numbers: Numbers, views: Sequence[ViewResult], thresholds: Thresholds
 ) -> BagDevice:
     shown = [(view, k) for view, k in zip(views, numbers, strict=True) if k is not None]
     total = sum(thresholds.slope * float(view.logits[k]) + thresholds.offset for view, k in shown)
     pairing = thresholds.pairing
-    log_odds = pairing.views * total + pairing.offset + (pairing.lone if len(shown) == 1 else 0.0)
+    log_odds = pairing.views * total + pairing.offset + (pairing.lone if is_lone(numbers) else 0.0)
     if pairing.place:
         log_odds += pairing.place * agreement(shown)
     return BagDevice(numbers, log_odds)

@@ -40,7 +40,7 @@ def measure(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, Any]
     }
     summary |= {"device_recall": _device_recall(bags)}
     summary |= {f"view_{k}": v for k, v in _rates(*_view_scores(bags)).items()}
-    summary |= {f"device_{k}": v for k, v in _rates(*_device_scores(bags, thresholds)).items()}
+    summary |= {f"device_{k}": v for k, v in _rates(*device_scores(bags, thresholds)).items()}
     summary |= _host_metrics(bags) | _region_metrics(bags) | _bag_metrics(bags, thresholds)
     return summary | _item_metrics(bags, thresholds)
 
@@ -74,7 +74,7 @@ def _view_scores(bags: Sequence[ScoredBag]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(truth, bool), np.array(scores)
 
 
-def _device_scores(
+def device_scores(
     bags: Sequence[ScoredBag], thresholds: Thresholds
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return truth and log-odds of devices over all views, without false detections."""
