@@ -12,7 +12,7 @@ import yaml
 
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.datasets import simulated
-from bagscan.datasets.packed import categories_of
+from bagscan.datasets.packing import categories_of
 from bagscan.datasets.splits import given_split
 from bagscan.formats import read_scan
 from bagscan.formats.coco import read_coco

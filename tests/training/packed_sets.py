@@ -1,8 +1,9 @@
 """Small packed sets of simulated scenes, on a coarse scanner."""
 
+from bagscan.datasets.packing import pack
+from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.dataset import simulate
 from bagscan.simulate.recipe import Recipe
-from bagscan.training.detector_experiment import packed_scenes
 
 
 def simulate_packed(root, **settings):
@@ -11,5 +12,5 @@ def simulate_packed(root, **settings):
         ("phone", "bottle"), profile="g640_coarse", items=(1, 2), more_devices=0.0, **settings
     )
     simulate(recipe, root)
-    packed_scenes((str(root),), 1)
+    pack(root, KINDS, 1)
     return root

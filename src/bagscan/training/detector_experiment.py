@@ -11,7 +11,8 @@ from typing import Any
 
 from bagscan.backbones import for_channels
 from bagscan.core.errors import ConfigError
-from bagscan.datasets.packed import PackedScene, pack, packed_categories, read_packed
+from bagscan.datasets.packed import PackedScene, packed_categories, read_packed
+from bagscan.datasets.packing import pack
 from bagscan.detector.calibration import calibrate_thresholds
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import IMAGES
