@@ -26,11 +26,11 @@ from experiments.real_scans import groups_of, measure, real_scans, score_record
 
 CHANGES: dict[str, list[str]] = {
     "everything": [],
+    "all weights": ["training.backbone=trained", "loop.learning_rate=0.001"],
     "one display": ["training.displays=0"],
     "one size": ["training.scale=0.12"],
     "no overlaid bags": ["training.overlay=0"],
     "labels of items alone": ["training.category_weight=0"],
-    "all weights": ["training.backbone=trained", "loop.learning_rate=0.001"],
 }
 EARLIER = "earlier dataset"
 
