@@ -22,7 +22,7 @@ from bagscan.runtime.load import load_model
 from bagscan.training.compute import compute
 from bagscan.training.experiment import read_experiment, train
 from experiments.engine import Run, keep, remaining
-from experiments.real_scans import groups_of, measure, real_scans, score_record
+from experiments.real_scans import measure_all, real_scans
 
 CHANGES: dict[str, list[str]] = {
     "everything": [],
@@ -48,9 +48,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--keep", action="store_true", help="store in the table ablation")
     arguments = parser.parse_args()
-    sets = {name: [arguments.set] for name in CHANGES}
+    sets = dict.fromkeys(CHANGES, arguments.set)
     if arguments.earlier:
-        sets[EARLIER] = [arguments.earlier]
+        sets[EARLIER] = arguments.earlier
     common = {"steps": arguments.steps, "seed": arguments.seed}
     runs = [Run("ablation", {"change": name} | common) for name in sets]
     for run in remaining(runs, again=not arguments.keep):
@@ -68,11 +68,11 @@ def main() -> None:
 
 
 def configuration(
-    sets: Sequence[Path], changes: Sequence[str], steps: int, batch: int, seed: int
+    dataset: Path, changes: Sequence[str], steps: int, batch: int, seed: int
 ) -> tuple[Path, list[str]]:
     """Return the preset of a row and its settings."""
     settings = [
-        f"sets=[{', '.join(map(str, sets))}]",
+        f"sets=[{dataset}]",
         f"training.batch={batch}",
         f"loop.steps={steps}",
         f"loop.cooldown={steps // 2}",
@@ -89,8 +89,7 @@ def measure_model(folder: Path, limit: int) -> dict[str, float]:
     assert isinstance(detector, UsableDetector)
     result = {}
     for name, records in real_scans(limit).items():
-        scored = [scan for record in records if (scan := score_record(record, detector))]
-        figures = measure(groups_of(scored, detector.prohibited)["all"])
+        figures = measure_all(records, detector)
         for figure in ("auroc", "hit_at_1", "attenuation_auroc", "attenuation_hit_at_1"):
             result[f"{name}_{figure}"] = float(figures[figure])
     return result

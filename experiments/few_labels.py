@@ -37,7 +37,7 @@ from bagscan.training.loop import run
 from bagscan.training.loop_config import LoopConfig
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
-from experiments.real_scans import SAME, groups_of, measure, read_real, real_scans, score_record
+from experiments.real_scans import SAME, measure_all, read_real, real_scans
 
 STARTS = ("simulated", "imagenet")
 FRACTIONS = {"labelled": 0.5, "compared": 0.5}
@@ -127,8 +127,7 @@ def compare(
         run(task, loop, Path(folder), save)
         detector = load_model(Path(folder) / "model")
         assert isinstance(detector, UsableDetector)
-        scored = [scan for record in compared if (scan := score_record(record, detector))]
-    return measure(groups_of(scored, detector.prohibited)["all"])
+        return measure_all(compared, detector)
 
 
 @dataclass(frozen=True)

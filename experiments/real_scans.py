@@ -70,7 +70,7 @@ def main() -> None:
     detector = load_model(arguments.model)
     assert isinstance(detector, UsableDetector)
     for name, records in real_scans(arguments.limit).items():
-        scored = [scan for record in records if (scan := score_record(record, detector))]
+        scored = score_records(records, detector)
         for group, views in groups_of(scored, detector.prohibited).items():
             result = measure(views)
             print(f"{name:13s} {group:14s} " + " ".join(f"{k} {v:.3f}" for k, v in result.items()))
@@ -116,6 +116,16 @@ def score_record(record: Record, detector: UsableDetector) -> ScoredScan | None:
         record.scanner,
     )
     return compared, item_log_odds(seen, detector.thresholds)
+
+
+def score_records(records: Sequence[Record], detector: UsableDetector) -> list[ScoredScan]:
+    """Score the real scans whose files can be read."""
+    return [scan for record in records if (scan := score_record(record, detector))]
+
+
+def measure_all(records: Sequence[Record], detector: UsableDetector) -> dict[str, Any]:
+    """Return the figures of :func:`measure` over all scanners and classes of some records."""
+    return measure(groups_of(score_records(records, detector), detector.prohibited)["all"])
 
 
 def groups_of(scans: Sequence[ScoredScan], names: Sequence[str]) -> dict[str, list[ScoredView]]:

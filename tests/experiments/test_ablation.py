@@ -9,7 +9,7 @@ from experiments.ablation import CHANGES, configuration
 
 
 def read(name):
-    return read_experiment(*configuration([Path("set")], CHANGES[name], steps=100, batch=8, seed=0))
+    return read_experiment(*configuration(Path("set"), CHANGES[name], steps=100, batch=8, seed=0))
 
 
 @pytest.mark.parametrize("name", [name for name in CHANGES if name != "everything"])

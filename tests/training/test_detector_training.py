@@ -15,6 +15,7 @@ from bagscan.cli import app
 from bagscan.core import Decision, OperatingPoint, Scan
 from bagscan.core.errors import ConfigError, DataError, ModelError
 from bagscan.datasets.packed import EMPTY, FIRST_DEVICE, packed_categories, read_packed
+from bagscan.detector.inference import Categories
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
@@ -150,7 +151,9 @@ def test_what_changed_beside_the_anomaly_is_ignored_and_devices_of_one_class_tou
     counts[0, 127, 5, 5] = 16
     counts[0, 2, :, :] = 16  # class of both devices
     counts[0, FIRST_DEVICE, :, :4] = counts[0, FIRST_DEVICE + 1, :, 4:] = 16
-    target = Targets.of(CropBatch(torch.zeros(1), counts, torch.tensor([1])), list("abc"), 2, 1)
+    target = Targets.of(
+        CropBatch(torch.zeros(1), counts, torch.tensor([1])), list("abc"), Categories(2, 1)
+    )
     assert target.anomaly[0, 0, 2, 2] == 1
     assert target.ignored[0, 0, 5, 5] == 1
     assert target.host[0, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]

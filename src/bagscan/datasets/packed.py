@@ -112,9 +112,7 @@ def _renumber(packed: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
     return numbers
 
 
-def _view(
-    flat: np.ndarray, entry: dict[str, Any], renumbered: np.ndarray | None = None
-) -> PackedView:
+def _view(flat: np.ndarray, entry: dict[str, Any], renumbered: np.ndarray | None) -> PackedView:
     def array_at(place: Sequence[int]) -> np.ndarray:
         offset, *shape = place
         return flat[offset : offset + int(np.prod(shape))].reshape(shape)

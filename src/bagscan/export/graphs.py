@@ -140,7 +140,7 @@ class _DetectorMaps(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.network = detector.network
-        self.named = detector.kinds + detector.devices + detector.prohibited
+        self.named = detector.numbers.of_items.stop
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         maps = self.network(features)

@@ -110,12 +110,7 @@ class DetectorTask:
                     ),
                     compute().device,
                 )
-                target = Targets.of(
-                    batch,
-                    self.network.config.categories,
-                    self.numbers.kinds,
-                    self.numbers.devices,
-                )
+                target = Targets.of(batch, self.network.config.categories, self.numbers)
                 with autocast_bf16(compute().device):
                     maps = self.network(batch.features)
                 if not is_anomalous and self.numbers.prohibited:

@@ -42,9 +42,7 @@ class SingleViewLoss:
 
     def __call__(self, maps: Maps, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses, and each loss."""
-        target = Targets.of(
-            batch, self.network.config.categories, self.numbers.kinds, self.numbers.devices
-        )
+        target = Targets.of(batch, self.network.config.categories, self.numbers)
         has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         is_anomalous = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bagscan.datasets.packed import FIRST_DEVICE, IGNORED, MAX_DEVICES
+from bagscan.detector.inference import Categories
 from bagscan.detector.sampling import LABEL_PIXELS_PER_CELL
 
 MIN_CELL = 0.5  # area of the anomaly, in cells, above which a crop is anomalous
@@ -55,16 +56,13 @@ class Targets:
     host: Tensor
 
     @classmethod
-    def of(
-        cls, batch: CropBatch, categories: Sequence[str], kinds: int, device_classes: int
-    ) -> Targets:
+    def of(cls, batch: CropBatch, categories: Sequence[str], numbers: Categories) -> Targets:
         """Compute the targets of a batch.
 
         Args:
             batch: crops.
             categories: names of all categories.
-            kinds: number of kinds of anomalies, the first categories.
-            device_classes: number of device classes, which follow.
+            numbers: numbers of categories of each sort.
         """
         shares = batch.counts.float() / LABEL_PIXELS_PER_CELL
         instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
@@ -74,13 +72,13 @@ class Targets:
         # Devices of different classes may overlap. Devices of the same class touch only where
         # fewer classes than devices are near.
         classes = (
-            (F.max_pool2d(shares[:, kinds : kinds + device_classes], 3, 1, 1) > 0.5)
+            (F.max_pool2d(shares[:, numbers.kinds : numbers.of_items.start], 3, 1, 1) > 0.5)
             .float()
             .sum(1, keepdim=True)
         )
         return cls(
             shares[:, : len(categories)],
-            shares[:, :kinds].amax(1, keepdim=True),
+            shares[:, : numbers.kinds].amax(1, keepdim=True),
             ((near >= 2) & (near > classes)).float(),
             instances.amax(1, keepdim=True),
             shares[:, IGNORED : IGNORED + 1],

@@ -70,8 +70,7 @@ class WholeBagsTask:
         config: settings.
         train: packed scenes for training.
         val: packed scenes for validation.
-        kinds: number of kinds of anomalies, the first categories.
-        devices: number of device classes, which follow.
+        numbers: numbers of categories of each sort.
         images: ``raw`` or ``colour``.
     """
 
@@ -81,23 +80,20 @@ class WholeBagsTask:
         config: WholeBagsConfig,
         train: Sequence[PackedScene],
         val: Sequence[PackedScene],
-        kinds: int,
-        devices: int,
+        numbers: Categories,
         images: str = "raw",
     ) -> None:
         assert network.two_views is not None
         self.network = network.to(compute().device).to(memory_format=torch.channels_last)
         self.together, self.config = network.two_views, config
-        self.kinds, self.images = kinds, images
+        self.kinds, self.images = numbers.kinds, images
         use_fast_depthwise(self.network)
-        self.single_view_loss = SingleViewLoss(
-            network, Categories(kinds, devices), config.single_view_verdict_weight
-        )
+        self.single_view_loss = SingleViewLoss(network, numbers, config.single_view_verdict_weight)
         self.train = [scene for scene in train if _has_two_views(scene)]
         self.val = subsample_evenly(
             [scene for scene in val if _has_two_views(scene)], config.val_bags
         )
-        self.sampler = WindowSampler(config, self.train, kinds, images)
+        self.sampler = WindowSampler(config, self.train, self.kinds, images)
         self.modules: dict[str, nn.Module] = {"network": network}
         # A batch has few bags and is mostly air. Its statistics do not represent other bags, so
         # normalisation uses the stored ones.
@@ -240,8 +236,7 @@ class WholeBagsExperiment(SimulatedExperiment):
             self.training,
             scenes["train"],
             scenes["val"],
-            detector.kinds,
-            detector.devices,
+            detector.numbers,
             detector.images,
         )
         log.info(f"{len(task.train)} training scenes, {len(task.val)} validation scenes")
