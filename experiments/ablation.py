@@ -1,11 +1,12 @@
 """What each part of the training on simulated prohibited items is worth on real scans.
 
-    python -m experiments.ablation SET [--earlier SET] [--steps 700] [--limit 100] [--keep]
+    python -m experiments.ablation SET [--other NAME=SET ...] [--seeds 3] [--steps 600] [--keep]
 
 Every row changes one thing of ``--preset detector_colour``: the displays of scanners, changes of
 size, overlaid bags, labels of other things than items, the frozen backbone, or the dataset
-(``--earlier``, for one with earlier bags or items). All rows have the same number of steps and the
-same seed. The figures are within-bag, see :mod:`experiments.real_scans`. To use two cores:
+(``--other``, see ``experiments/recipes``). All rows have the same number of steps; the unchanged
+one is trained with several seeds, the others with the first. The figures are within-bag, see
+:mod:`experiments.real_scans`. To use two cores:
 
     torchrun --nproc_per_node 2 --no-python python -m experiments.ablation SET ...
 """
@@ -13,7 +14,7 @@ same seed. The figures are within-bag, see :mod:`experiments.real_scans`. To use
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bagscan.cli.terminal import PRESETS
@@ -32,7 +33,6 @@ CHANGES: dict[str, list[str]] = {
     "no overlaid bags": ["training.overlay=0"],
     "labels of items alone": ["training.category_weight=0"],
 }
-EARLIER = "earlier dataset"
 
 
 def main() -> None:
@@ -40,31 +40,44 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("set", type=Path, help="simulated dataset with prohibited items")
-    parser.add_argument("--earlier", type=Path, help="another dataset, for one more row")
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--other", nargs="+", default=[], help="more rows, NAME=DATASET")
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=48, help="crops per step and process")
     parser.add_argument("--limit", type=int, default=100, help="real scans of each collection")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of the first row")
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--keep", action="store_true", help="store in the table ablation")
     arguments = parser.parse_args()
     sets = dict.fromkeys(CHANGES, arguments.set)
-    if arguments.earlier:
-        sets[EARLIER] = arguments.earlier
-    common = {"steps": arguments.steps, "seed": arguments.seed}
-    runs = [Run("ablation", {"change": name} | common) for name in sets]
-    for run in remaining(runs, again=not arguments.keep):
-        name = run.settings["change"]
+    sets |= {name: Path(folder) for name, folder in (o.split("=", 1) for o in arguments.other)}
+    for run in remaining(rows(sets, arguments.steps, arguments.seeds), again=not arguments.keep):
+        change, seed = run.settings["change"], run.settings["seed"]
         path, settings = configuration(
-            sets[name], CHANGES.get(name, []), arguments.steps, arguments.batch, arguments.seed
+            sets[change], CHANGES.get(change, []), arguments.steps, arguments.batch, seed
         )
-        out = arguments.out / f"{name.replace(' ', '_')}_{arguments.seed}"
+        out = arguments.out / f"{change.replace(' ', '_')}_{seed}"
         train(read_experiment(path, settings), out)
         if compute().writes:
             result = measure_model(out / "model", arguments.limit)
-            print(name, {k: round(v, 3) for k, v in result.items()}, flush=True)
+            print(run.name, {k: round(v, 3) for k, v in result.items()}, flush=True)
             if arguments.keep:
-                keep(run, result, seeds=[arguments.seed])
+                keep(run, result, seeds=[seed])
+
+
+def rows(sets: Mapping[str, Path], steps: int, seeds: int) -> list[Run]:
+    """Return a run for every change, and one for every further seed without a change.
+
+    Args:
+        sets: dataset of each change; the first is no change.
+        steps: steps of every run.
+        seeds: number of seeds.
+    """
+    first = next(iter(sets))
+    wanted = [(name, 0) for name in sets] + [(first, seed) for seed in range(1, seeds)]
+    return [
+        Run("ablation", {"change": name, "set": sets[name].name, "steps": steps, "seed": seed})
+        for name, seed in wanted
+    ]
 
 
 def configuration(

@@ -1,6 +1,6 @@
 """Turn a trained detector into a bundled model, and record its results.
 
-    python -m experiments.detector RUN NAME --config C --test SET [--max-fpr 0.1]
+    python -m experiments.detector RUN NAME --config C --test SET [--max-fpr 0.2]
 
 Thresholds are chosen on the validation scenes of the configuration's datasets, or of those that
 ``--calibrate-on`` names: a detector of prohibited items needs bags without such items. Results come
@@ -37,7 +37,11 @@ from bagscan.training.detector_experiment import DetectorExperiment, detector_su
 from bagscan.training.experiment import SimulatedExperiment, read_experiment
 from experiments.engine import Run, keep, read_table
 
-SECOND_FPR = 0.2  # largest false-positive rate on validation bags at the second operating point
+SECOND_FPR = 0.1  # largest false-positive rate on validation bags at the second operating point
+BEHIND = (
+    "the model for pseudo-colour was trained on simulated scans and is not shown to be better than "
+    "darkness on real scanners; do not rely on CLEAR"
+)
 BAG_METRICS = ("bag_tp", "on_the_anomaly", "bag_fp")
 GROUP_METRICS = ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")
 
@@ -57,6 +61,7 @@ def main() -> None:
     detector.about = {
         name: result for name, result in detector.about.items() if name.startswith("validation")
     }
+    detector.mirrored = arguments.mirrored
     detector.save(folder)
     export_onnx(folder)
     sets = [Path(name) for name in arguments.calibrate_on or experiment.sets]
@@ -70,7 +75,10 @@ def main() -> None:
     crops = arguments.crops
     if isinstance(experiment, DetectorExperiment):
         crops += keep_curve(
-            arguments.run, arguments.name, experiment.training.batch * arguments.processes
+            arguments.run,
+            arguments.name,
+            experiment.training.batch * arguments.processes,
+            experiment.sets,
         )
     detector.about |= card(record, crops, sorted({Path(s).name for s in experiment.sets}))
     detector.about |= real_scanners(arguments.name, detector.images)
@@ -133,23 +141,26 @@ def _score(scene: tuple[Path, list[dict[str, Any]]]) -> list[ScoredBag]:
     return [score_bag(scene[0], record, _detector) for record in scene[1]]
 
 
-def keep_curve(run: Path, name: str, batch: int) -> int:
+def keep_curve(run: Path, name: str, batch: int, sets: Sequence[str]) -> int:
     """Record the validations of a training run.
 
     Args:
         run: directory of the run.
         name: name of the model.
         batch: crops per step, over all processes.
+        sets: datasets whose validation scenes were used.
 
     Returns:
         Number of crops of the whole run.
     """
     crops = 0
+    data = {"name": ", ".join(sorted({Path(s).name for s in sets})), "hash": "-", "counts": {}}
     for line in (run / "log.jsonl").read_text().splitlines():
         entry = json.loads(line)
         crops = entry["step"] * batch
         if "validation" in entry:
-            keep(Run("detector_curve", {"model": name, "crops": crops}), entry["validation"])
+            point = Run("detector_curve", {"model": name, "crops": crops})
+            keep(point, entry["validation"], data=data)
     return crops
 
 
@@ -219,7 +230,7 @@ def card(record: dict[str, Any], crops: int, sets: Sequence[str]) -> dict[str, A
         f"over ImageNet weights (Apache-2.0); {crops:,} crops",
     }
     for name, group in record["groups"].items():
-        result[f"{name.replace('_', ' ')} (preset demo, {group['bags']} bags as screened)"] = (
+        result[f"{name.replace('_', ' ')} (preset demo, {group['bags']} bags)"] = (
             f"finds {group['bag_tp']:.0%} of bags with something hidden, "
             f"{group['on_the_anomaly']:.0%} at the right place, "
             f"at {group['bag_fp']:.0%} false alarms; "
@@ -236,7 +247,9 @@ def card(record: dict[str, Any], crops: int, sets: Sequence[str]) -> dict[str, A
 
 
 def real_scanners(name: str, images: str) -> dict[str, Any]:
-    """Return the entry of the model card on real scans, from the records of the model.
+    """Return the entries of the model card on real scans, from the records of the model.
+
+    A model that is not ahead of attenuation everywhere gets a warning, which users see.
 
     Args:
         name: name of the bundled model.
@@ -244,20 +257,23 @@ def real_scanners(name: str, images: str) -> dict[str, Any]:
     """
     if images != "colour":
         return {}
+    own = [record for record in read_table("real_scans") if record["config"]["model"] == name]
     rows = [
         (record["config"]["scans"], record["results"])
-        for record in read_table("real_scans")
-        if record["config"]["model"] == name and record["config"]["group"] == "all"
+        for record in own
+        if record["config"]["group"] == "all"
     ]
+    ahead = [r["results"]["auroc"] > r["results"]["attenuation_auroc"] for r in own]
+    warning = {} if ahead and all(ahead) else {"warning": BEHIND}
     if not rows:
-        return {"on real scanners": "not measured"}
+        return {"on real scanners": "not measured"} | warning
     figures = "; ".join(
         f"{scans}: objects within their bag AUROC {result['auroc']:.3f} (attenuation alone "
         f"{result['attenuation_auroc']:.3f}), hit@1 {result['hit_at_1']:.2f} "
         f"({result['attenuation_hit_at_1']:.2f})"
         for scans, result in rows
     )
-    return {"on real scanners": f"trained on none; {figures}"}
+    return {"on real scanners": f"trained on none; {figures}"} | warning
 
 
 def _arguments() -> argparse.Namespace:
@@ -275,8 +291,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--processes", type=int, default=1, help="training processes, each with its own batch"
     )
+    parser.add_argument("--mirrored", action="store_true", help="average over mirrored views")
     parser.add_argument(
-        "--max-fpr", type=float, default=0.1, help="largest false-positive rate on validation bags"
+        "--max-fpr", type=float, default=0.2, help="largest false-positive rate on validation bags"
     )
     return parser.parse_args()
 

@@ -297,6 +297,21 @@ def test_scans_of_one_name_keep_their_own_findings(tiny_model, scans, tmp_path):
     )
 
 
+def test_the_warning_of_a_model_is_printed_and_stands_in_the_report(
+    tiny_model, scans, tmp_path, caplog
+):
+    model = Model.load(tiny_model)
+    model.about["warning"] = "not for real scanners"
+    model.save(tmp_path / "model")
+    for name, expected in (("model", True), (tiny_model, False)):
+        caplog.clear()
+        with caplog.at_level("WARNING", logger="bagscan"):
+            screen_folder(scans[:1], [tmp_path / name], tmp_path / f"out{expected}")
+        assert ("not for real scanners" in caplog.text) is expected
+        report = (tmp_path / f"out{expected}" / "report.html").read_text()
+        assert ("not for real scanners" in report) is expected
+
+
 def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     screen_folder(scans, [tiny_model], whole)

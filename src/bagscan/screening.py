@@ -62,6 +62,11 @@ class Screener:
         return cls(load_model(folder, runtime, lazy), threshold)
 
     @property
+    def warning(self) -> str:
+        """What users of the model must know before they rely on it, from its card; often empty."""
+        return str(self.model.about.get("warning", ""))
+
+    @property
     def runtime(self) -> str:
         """Name and version of the runtime."""
         return runtime_of(self.model)

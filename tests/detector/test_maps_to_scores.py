@@ -88,7 +88,7 @@ def test_both_views_of_a_device_are_added():
 
 
 def test_a_device_that_a_single_view_shows_counts_for_less_if_views_are_judged_together():
-    at = replace(AT, slope=0.5, offset=0.25, lone=-1.0)
+    at = replace(AT, slope=0.5, offset=0.25, pairing=Pairing(lone=-1.0))
     views = [seen([0.0], [0.0], [0]), seen([0.0], [0.0], [0])]
 
     def log_odds(*numbers):

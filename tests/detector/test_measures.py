@@ -242,8 +242,8 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
     result = card(record, 4800, ["deei", "operational"])
     assert "4,800 crops" in result["trained on"]
     assert "deei, operational" in result["trained on"]
-    assert "finds 100%" in result["new stagings (preset demo, 2 bags as screened)"]
-    assert "finds 0%" in result["unseen families (preset demo, 2 bags as screened)"]
+    assert "finds 100%" in result["new stagings (preset demo, 2 bags)"]
+    assert "finds 0%" in result["unseen families (preset demo, 2 bags)"]
 
 
 def scored_together(logits):
@@ -286,8 +286,8 @@ def test_calibration_learns_that_a_logit_means_less_where_a_single_view_shows_th
         numbers = (0, None if is_shown_once else 0)
         bags.append(replace(made, together=((numbers, float(rng.normal(is_anomalous))),)))
     thresholds, _ = calibrate_thresholds(bags, 0.1)
-    assert thresholds.lone < -1
-    without = replace(thresholds, lone=0.0)
+    assert thresholds.pairing.lone < -1
+    without = replace(thresholds, pairing=Pairing())
     assert measure(bags, thresholds)["device_auroc"] > measure(bags, without)["device_auroc"] + 0.03
 
 

@@ -43,6 +43,10 @@ def test_bags_and_regions_are_counted_against_the_truth(hidden):
     far[:3, :3] = True
     found = compare_with_truth(row("ALARM", (view, mask), (view, far)), hidden)
     assert found == {"outcome": "found", "on_it": [True, False]}
+    three_false = [(view, far)] * 3
+    assert compare_with_truth(row("ALARM", (view, mask), *three_false), hidden)["outcome"] == (
+        "found elsewhere"
+    )
     truths = [
         found,
         compare_with_truth(row("ALARM", (view, far)), hidden),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -238,12 +239,14 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
 
 @pytest.mark.slow
 def test_commands_calibrate_and_evaluate_a_detector(config, trained, tmp_path):
-    folder = str(trained / "model")
-    done = CliRunner().invoke(
-        app, ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"]
-    )
-    assert done.exit_code == 0, done.output
-    assert "95 % interval" in done.output
+    folder = str(tmp_path / "model")
+    shutil.copytree(trained / "model", folder)
+    calibrate = ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"]
+    for option, mirrored in (([], False), (["--mirrored"], True), ([], True)):
+        done = CliRunner().invoke(app, [*calibrate, *option])
+        assert done.exit_code == 0, done.output
+        assert "95 % interval" in done.output
+        assert Detector.load(folder).mirrored is mirrored
     done = CliRunner().invoke(
         app,
         [

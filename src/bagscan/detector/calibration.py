@@ -18,7 +18,7 @@ from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.operating_point import clopper_pearson
 
 MARGIN = 0.2  # added to the highest benign score if no benign bag may alarm
-LONES = (0.0, -0.5, -1.0, -1.5, -2.0)  # candidates, see Thresholds
+LONES = (0.0, -0.5, -1.0, -1.5, -2.0)  # candidates, see Pairing
 SAME_SEPARATION = 0.002  # sums of two AUROCs that differ by less are as good
 MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # candidates, see Thresholds
 OUTSIDE_SHARE = 0.05  # share of the allowed false alarms that regions outside devices may cause
@@ -129,10 +129,11 @@ def _choose_margins(bags: Sequence[ScoredBag], thresholds: Thresholds) -> Thresh
 
 
 def _choose_lone(bags: Sequence[ScoredBag], thresholds: Thresholds) -> Thresholds:
-    """Choose ``lone`` so that scores separate both bags and true devices, as small as that allows.
+    """Choose ``lone`` of the pairing so that scores separate both bags and true devices.
 
     A large malus suits bags, since most of what is falsely taken for a device is shown once; a
-    small one suits devices, some of which are found in one view only.
+    small one suits devices, some of which are found in one view only. Of equally good ones, take
+    the smallest.
     """
     is_anomalous = np.array([bag.anomalous for bag in bags])
 
@@ -140,7 +141,7 @@ def _choose_lone(bags: Sequence[ScoredBag], thresholds: Thresholds) -> Threshold
         of_bags = auroc(is_anomalous, bag_scores(bags, candidate)["device"])
         return of_bags + auroc(*device_scores(bags, candidate))
 
-    candidates = [replace(thresholds, lone=lone) for lone in LONES]
+    candidates = [replace(thresholds, pairing=Pairing(lone=lone)) for lone in LONES]
     separations = [separation(candidate) for candidate in candidates]
     enough = max(separations) - SAME_SEPARATION
     return next(c for c, s in zip(candidates, separations, strict=True) if s >= enough)

@@ -48,7 +48,7 @@ def devices_of(bag: BagResult, thresholds: Thresholds) -> list[BagDevice]:
                 numbers,
                 thresholds.slope * logit
                 + thresholds.offset
-                + (thresholds.lone if is_lone(numbers) else 0.0),
+                + (thresholds.pairing.lone if is_lone(numbers) else 0.0),
             )
             for numbers, logit in bag.together
         ]

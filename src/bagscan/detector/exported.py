@@ -65,6 +65,7 @@ class UsableDetector:
             settings["network"]["categories"][self.categories.of_items]
         )
         self.thresholds = thresholds_of(description)
+        self.mirrored: bool = settings.get("mirrored", False)
         self.together: bool = (
             description["model"]["network"].get("two_views", {}).get("width", 0) > 0
         )
@@ -90,6 +91,7 @@ class UsableDetector:
             self.engine,
             self.categories,
             self.together,
+            self.mirrored,
         )
 
     def examine(self, views: Sequence[View]) -> list[Examined]:

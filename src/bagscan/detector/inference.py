@@ -17,6 +17,8 @@ from bagscan.detector.together import Numbers, ViewMaps, evaluate_jointly
 from bagscan.encoders.region_means import region_means
 from bagscan.regions import superpixels
 
+# Axes that a view is mirrored along, one evaluation each.
+ORIENTATIONS: tuple[tuple[int, ...], ...] = ((), (-2,), (-1,), (-2, -1))
 DILATION_CELLS = 2  # by which a device's mask is dilated, to include items taped to the device
 MIN_OVERLAP = 0.5  # minimum share of a region inside a dilated device that it belongs to
 REGION_SIDE_PX = 16.0
@@ -82,7 +84,11 @@ class Categories:
 
 
 def run_detector(
-    views: Sequence[View], engine: Engine, categories: Categories, together: bool
+    views: Sequence[View],
+    engine: Engine,
+    categories: Categories,
+    together: bool,
+    mirrored: bool = False,
 ) -> BagResult:
     """Run the detector on the views of a bag and split them into regions.
 
@@ -91,20 +97,28 @@ def run_detector(
         engine: runs the networks.
         categories: numbers of categories of the network.
         together: True if the network evaluates both views together.
+        mirrored: True to evaluate mirrored views as well, and to average the logits of all four
+            orientations: four times the work of the networks. Devices are those of the view as it
+            is.
 
     Raises:
         ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
-    results = [_run_view(view, engine, categories) for view in views]
+    orientations = ORIENTATIONS if mirrored else ORIENTATIONS[:1]
+    results = [_run_view(view, engine, categories, orientations) for view in views]
+    by_orientation = list(zip(*(result.maps for result in results), strict=True))
     if together:
-        anomaly, devices = evaluate_jointly([result.maps for result in results], engine)
+        anomaly, devices = _mean_over_orientations(
+            [evaluate_jointly(maps, engine) for maps in by_orientation]
+        )
     else:
-        anomaly, devices = [result.maps.anomaly for result in results], None
+        anomaly = [_mean([maps.anomaly for maps in result.maps]) for result in results]
+        devices = None
     seen = tuple(
         _split_view(view, result, view_anomaly)
         for view, result, view_anomaly in zip(views, results, anomaly, strict=True)
     )
-    return BagResult(seen, None if devices is None else tuple(devices))
+    return BagResult(seen, devices)
 
 
 @dataclass(frozen=True)
@@ -112,29 +126,47 @@ class _SingleView:
     """Results of a view before the two-view network.
 
     Attributes:
-        maps: features, anomaly map and devices.
+        maps: features, anomaly map and devices in every orientation, mirrored back.
         prohibited: (p, h, w) logits of the classes of prohibited items.
     """
 
-    maps: ViewMaps
+    maps: tuple[ViewMaps, ...]
     prohibited: np.ndarray
 
 
-def _run_view(view: View, engine: Engine, numbers: Categories) -> _SingleView:
+def _run_view(
+    view: View, engine: Engine, numbers: Categories, orientations: Sequence[tuple[int, ...]]
+) -> _SingleView:
     height, width = view.shape
-    maps = compute_maps(view, engine)
-    categories = maps["categories"][0]
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
+    outputs = [compute_maps(view, engine, mirrored) for mirrored in orientations]
+    # Devices are those of the view as it is: averaging found no more of them on validation scenes.
     devices = find_devices(
-        sigmoid(categories[numbers.kinds : numbers.of_items.start, :h, :w]),
-        sigmoid(maps["contact"][0, 0, :h, :w]),
+        sigmoid(outputs[0]["categories"][0, numbers.kinds : numbers.of_items.start, :h, :w]),
+        sigmoid(outputs[0]["contact"][0, 0, :h, :w]),
     )
-    merged = maps["merged"][0, :, :h, :w] if "merged" in maps else np.zeros((0, h, w), np.float32)
-    logits = _compute_verdicts(devices, maps, engine)
-    return _SingleView(
-        ViewMaps(merged, maps["anomaly"][0, 0, :h, :w], tuple(devices), logits),
-        categories[numbers.of_items, :h, :w],
-    )
+    results = []
+    for maps in outputs:
+        merged = maps["merged"][0] if "merged" in maps else np.zeros((0, h, w), np.float32)
+        logits = _compute_verdicts(devices, maps, engine)
+        anomaly = maps["anomaly"][0, 0, :h, :w]
+        results.append(ViewMaps(merged[:, :h, :w], anomaly, tuple(devices), logits))
+    prohibited = _mean([maps["categories"][0, numbers.of_items, :h, :w] for maps in outputs])
+    return _SingleView(tuple(results), prohibited)
+
+
+def _mean_over_orientations(
+    evaluated: Sequence[tuple[list[np.ndarray], list[tuple[Numbers, float]]]],
+) -> tuple[list[np.ndarray], tuple[tuple[Numbers, float], ...]]:
+    """Average results of :func:`evaluate_jointly`, whose devices are the same."""
+    anomaly = [_mean(maps) for maps in zip(*(maps for maps, _ in evaluated), strict=True)]
+    logits = np.mean([[logit for _, logit in devices] for _, devices in evaluated], axis=0)
+    numbers = [number for number, _ in evaluated[0][1]]
+    return anomaly, tuple(zip(numbers, logits.tolist(), strict=True))
+
+
+def _mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return arrays[0] if len(arrays) == 1 else np.mean(arrays, axis=0)
 
 
 def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> ViewResult:
@@ -145,15 +177,23 @@ def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> ViewRes
     maps = np.stack([anomaly, *result.prohibited], -1)
     fine = _upsample(maps)[: height // 2 + 1, : width // 2 + 1]
     region_logits = region_means(fine, regions)
-    devices, logits = result.maps.devices, result.maps.logits
+    devices = result.maps[0].devices
+    logits = _mean([maps.logits for maps in result.maps])
     device_of = _assign_devices(regions, devices, logits)
     return ViewResult(
         anomaly, devices, logits, regions, region_logits[:, 0], device_of, region_logits[:, 1:]
     )
 
 
-def compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
+def compute_maps(
+    view: View, engine: Engine, mirrored: tuple[int, ...] = ()
+) -> dict[str, np.ndarray]:
     """Run the network ``maps`` on a view, padded with air to multiples of 64 pixels.
+
+    Args:
+        view: the view.
+        engine: runs the network.
+        mirrored: axes along which the network sees the view mirrored; the maps are mirrored back.
 
     Raises:
         ModelError: if an output is missing or has the wrong shape.
@@ -163,14 +203,17 @@ def compute_maps(view: View, engine: Engine) -> dict[str, np.ndarray]:
     h, w = round_up(height), round_up(width)
     padded = np.zeros((1, len(features), h, w), np.float32)
     padded[0, :, :height, :width] = features
-    outputs = engine.run("maps", {"features": padded})
+    seen = np.ascontiguousarray(np.flip(padded, mirrored)) if mirrored else padded
+    outputs = engine.run("maps", {"features": seen})
     for name in ("categories", "anomaly", "contact", "fine", "coarse"):
         if name not in outputs or outputs[name].ndim != 4:
             raise ModelError(
                 f'output "{name}" of network "maps" is missing or not of shape (1, n, h, w); '
                 f"its outputs are {', '.join(outputs)}; export the model again"
             )
-    return outputs
+    if not mirrored:
+        return outputs
+    return {name: np.ascontiguousarray(np.flip(value, mirrored)) for name, value in outputs.items()}
 
 
 def _compute_verdicts(

@@ -16,11 +16,11 @@ from bagscan.detector.deciding import decide_regions, devices_of, region_scores
 from bagscan.detector.scored_bags import ScoredBag, ScoredView
 from bagscan.detector.thresholds import Thresholds
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, tpr_at_fpr
+from bagscan.formats.truth import MAX_FALSE_REGIONS
 
 NOT_FOUND = -20.0
 PAPER_FP, PAPER_TP = 0.0454, 0.9899  # rates reported by Bhowmik & Breckon
 ANOMALOUS_FROM, BENIGN_TO = 0.5, 0.1  # share on the anomaly that makes a region anomalous or benign
-MAX_FALSE_REGIONS = 2
 FLAGGED = 0.5
 
 

@@ -42,6 +42,8 @@ class Detector:
         images: ``raw`` or ``colour``.
         prohibited: number of classes of prohibited items.
         thresholds: see :class:`bagscan.detector.thresholds.Thresholds`.
+        mirrored: True if the thresholds are for the mean over all mirrored views, see
+            :func:`bagscan.detector.inference.run_detector`.
         operating_point: None before calibration.
         about: training data and results.
         id: hash of the model folder.
@@ -53,6 +55,7 @@ class Detector:
     images: str = "raw"
     prohibited: int = 0
     thresholds: Thresholds = field(default_factory=Thresholds)
+    mirrored: bool = False
     operating_point: OperatingPoint | None = None
     about: dict[str, Any] = field(default_factory=dict)
     id: str = "unsaved"
@@ -106,6 +109,7 @@ class Detector:
                 "devices": self.devices,
                 "prohibited": self.prohibited,
                 "thresholds": dataclasses.asdict(self.thresholds),
+                "mirrored": self.mirrored,
             },
             "operating_point": (
                 dataclasses.asdict(self.operating_point) if self.operating_point else None
@@ -160,6 +164,7 @@ class Detector:
             images,
             settings.get("prohibited", 0),
             thresholds,
+            settings.get("mirrored", False),
             point,
             description["about"],
             identity,

@@ -21,7 +21,8 @@ class Pairing:
     Attributes:
         views: weight of the sum of the views' log-odds.
         place: weight of :func:`bagscan.detector.deciding.agreement`.
-        lone: added if a single view shows the device.
+        lone: added if a single view shows the device; the only value that a detector uses which
+            evaluates both views together.
         offset: always added.
 
     Raises:
@@ -54,7 +55,6 @@ class Thresholds:
     Attributes:
         slope: factor from logits to log-odds.
         offset: added to the log-odds.
-        lone: added if a single view shows the device and the detector evaluates views together.
         device: log-odds over all views from which a device alarms.
         outside: mean logit of the anomaly map from which a region outside devices alarms.
         prohibited: for each class of prohibited item, the mean logit from which a region alarms
@@ -71,7 +71,6 @@ class Thresholds:
 
     slope: float = 1.0
     offset: float = 0.0
-    lone: float = 0.0
     device: float = 0.0
     outside: float = 4.0
     prohibited: tuple[float, ...] = ()
@@ -81,17 +80,16 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         alarms = (self.device, self.outside, *self.prohibited)
-        added = (self.offset, self.lone)
-        values = (self.slope, *added, *alarms, self.margin, self.lesser)
+        values = (self.slope, self.offset, *alarms, self.margin, self.lesser)
         if not all(map(math.isfinite, values)) or not SLOPES[0] <= self.slope <= SLOPES[1]:
             raise ValueError(
                 f"all thresholds must be finite, and slope in [{SLOPES[0]:g}, {SLOPES[1]:g}], "
                 f"got {self}"
             )
-        if max(*alarms, *map(abs, added)) > MAX_LOG_ODDS:
+        if max(*alarms, abs(self.offset)) > MAX_LOG_ODDS:
             raise ValueError(
                 f"device, outside and prohibited must be at most {MAX_LOG_ODDS:g}, and offset "
-                f"and lone within ±{MAX_LOG_ODDS:g}, or no bag would ever alarm; got {self}"
+                f"within ±{MAX_LOG_ODDS:g}, or no bag would ever alarm; got {self}"
             )
 
 

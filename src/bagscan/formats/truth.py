@@ -16,6 +16,7 @@ MIN_INSIDE_PX = 0.5  # required overlap of a box with its image, in x and in y
 MAX_PIECES = 12  # characters of a compressed run: 60 bits
 # A region counts as on an anomaly if half of it lies this near: 10 mm where a pixel is 1 mm.
 NEAR_PX = 10
+MAX_FALSE_REGIONS = 2  # of a bag that is found at the right place
 FAR = 2.0  # distance from the image, in image sizes, beyond which coordinates are invalid
 
 

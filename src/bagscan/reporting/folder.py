@@ -166,6 +166,9 @@ def _screen_into(
     _drop_images(out / IMAGES, {bag.section.stem for bag in screened} if images else set())
     shutil.rmtree(partial)
     _report_rows(rows)
+    for screener in _used(screeners, rows):
+        if screener.warning:
+            log.warning(screener.warning)
     errors = {row["path"]: row["error"] for row in rows if row.get("error")}
     used_ids = sorted({row["model_id"] for row in rows if row.get("model_id")})
     tally |= {
@@ -266,8 +269,7 @@ def _write_page(
     path: Path, screened: Sequence[Shown], tally: dict[str, Any], screeners: Sequence[Screener]
 ) -> None:
     """Write the page: first ALARM, then REVIEW, then CLEAR, each by falling score."""
-    used = {bag.row.get("model_id") for bag in screened}
-    models = [_about(screener) for screener in screeners if screener.model.id in used]
+    models = [_about(screener) for screener in _used(screeners, [bag.row for bag in screened])]
     order = sorted(
         screened, key=lambda bag: (DECISIONS.index(bag.row["decision"]), -_score(bag.row))
     )
@@ -294,6 +296,11 @@ def _write_page(
         page.writelines(pieces)
 
 
+def _used(screeners: Sequence[Screener], rows: Sequence[Mapping[str, Any]]) -> list[Screener]:
+    ids = {row.get("model_id") for row in rows}
+    return [screener for screener in screeners if screener.model.id in ids]
+
+
 def _drop_images(folder: Path, used: set[str]) -> None:
     """Delete pictures of bags that are not on the page."""
     for path in folder.glob("*"):
@@ -309,5 +316,5 @@ def _about(screener: Screener) -> str:
         f"Model for {', '.join(channels)} ({screener.model.id}, {screener.runtime}). "
         f"Its operating point is a score of {point.threshold:.4g} ({point.criterion}). "
         f"On the {point.chosen_on_split} split, {100 * point.expected_fpr:.1f} % of benign {level} "
-        "reached it."
+        f"reached it. {screener.warning}".rstrip()
     )

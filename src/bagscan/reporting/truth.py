@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.formats.truth import decode_mask, grow
+from bagscan.formats.truth import MAX_FALSE_REGIONS, decode_mask, grow
 
 ANOMALY = "anomaly"
 
@@ -54,7 +54,8 @@ def compare_with_truth(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray])
         hidden: (H, W) bool masks by view, from :func:`load_hidden_masks`.
 
     Returns:
-        ``outcome``: ``found`` (at the right place), ``found elsewhere``, ``missed``,
+        ``outcome``: ``found`` (at the right place, with at most two regions elsewhere),
+        ``found elsewhere``, ``missed``,
         ``false alarm`` or ``rightly clear``; ``on_it``: a bool per finding, True if it lies on
         the hidden item.
     """
@@ -65,7 +66,8 @@ def compare_with_truth(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray])
     elif row["decision"] != "ALARM":
         outcome = "missed"
     else:
-        outcome = "found" if any(on_it) else "found elsewhere"
+        is_right = any(on_it) and on_it.count(False) <= MAX_FALSE_REGIONS
+        outcome = "found" if is_right else "found elsewhere"
     return {"outcome": outcome, "on_it": on_it}
 
 

@@ -197,18 +197,23 @@ def copy_weights(detector: Detector, trained: Detector) -> None:
         ) from error
 
 
-def calibrate_detector(sets: Sequence[str], folder: Path, max_fpr: float) -> Detector:
+def calibrate_detector(
+    sets: Sequence[str], folder: Path, max_fpr: float, mirrored: bool | None = None
+) -> Detector:
     """Choose thresholds on validation scenes of simulated sets and store them with the weights.
 
     Args:
         sets: directories of simulated sets.
         folder: model folder of the detector.
         max_fpr: largest share of benign bags that raise an alarm.
+        mirrored: whether the detector averages over mirrored views from now on; None keeps this.
     """
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
+    usable.mirrored = usable.mirrored if mirrored is None else mirrored
     bags = [bag for name in sets for bag in score_dataset(Path(name), usable, "val")]
     detector = Detector.load(folder)
+    detector.mirrored = usable.mirrored
     anomalous = sum(bag.anomalous for bag in bags)
     for warning in warn_few_examples(
         {"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}
