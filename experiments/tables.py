@@ -201,7 +201,7 @@ def _every(name: str) -> str:
     return "\n".join(lines)
 
 
-DETECTOR = {
+DETECTOR: dict[str, tuple[str, Cell]] = {
     "scenes": ("scenes", number(0)),
     "devices found": ("device_recall", percent),
     "bags found": ("bag_tp", percent),
