@@ -263,7 +263,11 @@ def real_scanners(name: str, images: str) -> dict[str, Any]:
         for record in own
         if record["config"]["group"] == "all"
     ]
-    ahead = [r["results"]["auroc"] > r["results"]["attenuation_auroc"] for r in own]
+    ahead = [
+        r["results"][name] > r["results"][f"attenuation_{name}"]
+        for r in own
+        for name in ("auroc", "hit_at_1")
+    ]
     warning = {} if ahead and all(ahead) else {"warning": BEHIND}
     if not rows:
         return {"on real scanners": "not measured"} | warning

@@ -5,8 +5,10 @@
 The protocol is within-bag (:mod:`bagscan.evaluation.within_bag`): regions in an annotated box
 against the other regions of the same scan, with attenuation alone as control. A region scores the
 sum of the odds of the classes of prohibited items that the annotations name, relative to the
-thresholds of these classes; other items in the pictures are not annotated, and do not count as
-false. Rows of a class use that class alone. A model without such classes scores by its anomaly map.
+thresholds of these classes, where ``bagscan screen`` adds up all classes. What the annotations
+leave out counts as benign; firearms in the pictures of five scanners are such objects, and their
+places are not known. Rows of a class use that class alone. A model without such classes scores by
+its anomaly map.
 The real scans are in ``BAGSCAN_DATA``; their licences forbid training published weights on them.
 """
 
@@ -27,13 +29,16 @@ from bagscan.datasets import sixray, yolo
 from bagscan.datasets.record import Record, locate
 from bagscan.detector.deciding import any_item, item_log_odds
 from bagscan.detector.exported import UsableDetector
+from bagscan.evaluation.metrics import bootstrap_mean
 from bagscan.evaluation.within_bag import (
     ScoredView,
     attenuation_map,
+    bag_values,
     only_class,
     score_bag,
     segment_arrays,
     summarise,
+    value_scans,
 )
 from bagscan.formats import read_view
 from bagscan.runtime.load import load_model
@@ -56,7 +61,7 @@ SAME = {
     "nailpolish": ("nail_polish",),
 }
 ScoredScan = tuple[ScoredView, np.ndarray]  # and (n, classes) scores relative to thresholds
-FALSE_REGIONS = (1, 4)  # per scan, at which the share of found objects is reported
+FALSE_REGIONS = (0.1, 0.25, 0.5, 1, 2, 4, 8)  # per scan, at which found objects are counted
 
 
 def main() -> None:
@@ -154,22 +159,32 @@ def _rescored(scan: ScoredScan, labels: Sequence[str], names: Sequence[str]) -> 
 
 
 def measure(views: Sequence[ScoredView]) -> dict[str, Any]:
-    """Return within-bag figures, those of attenuation, and hits at false regions per scan."""
+    """Return within-bag figures and FROC, of the model and of attenuation, with 95 % intervals."""
     own, control = summarise(views), summarise(views, control=True)
+    values, scans = bag_values(views), value_scans(views)
     result: dict[str, Any] = {"objects": int(own["objects"])}
     for name in ("auroc", "hit_at_1", "hit_at_5"):
-        result |= {name: own[name], f"attenuation_{name}": control[name]}
+        low, high = bootstrap_mean(values[name], scans[name])
+        result |= {name: own[name], f"{name}_low": low, f"{name}_high": high}
+        result[f"attenuation_{name}"] = control[name]
+    darkness = [replace(view, scores=view.attenuation) for view in views]
+    for rate in FALSE_REGIONS:
+        result[f"found_at_{rate:g}"] = found_at(views, rate)
+        result[f"attenuation_found_at_{rate:g}"] = found_at(darkness, rate)
+    return result
+
+
+def found_at(views: Sequence[ScoredView], rate: float) -> float:
+    """Return the share of objects found at ``rate`` false regions per scan, with one threshold."""
     truth, scores, _ = segment_arrays(views)
     benign = np.sort(scores[truth == 0])[::-1]
+    threshold = benign[min(int(rate * len(views)), len(benign) - 1)]
     highest = [
         view.scores[view.segments_of(k)].max(initial=-np.inf)
         for view in views
         for k in range(len(view.labels))
     ]
-    for rate in FALSE_REGIONS:
-        threshold = benign[min(rate * len(views), len(benign) - 1)]
-        result[f"found_at_{rate}"] = float(np.mean(np.array(highest) > threshold))
-    return result
+    return float(np.mean(np.array(highest) > threshold))
 
 
 if __name__ == "__main__":

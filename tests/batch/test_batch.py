@@ -24,7 +24,7 @@ from bagscan.batch.task import score_bag
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, ReadError, UnavailableError
 from bagscan.formats import find_scans
-from bagscan.model_folder import shipped_models, verified_id
+from bagscan.model_folder import read_description, shipped_models, verified_id
 from bagscan.reporting.findings import error_row
 from bagscan.workers.tasks import answer_or_error
 from tests.batch.stubs import dies_while_it_loads, screen_by_name
@@ -77,6 +77,16 @@ def test_a_run_keeps_to_the_runtime_that_was_asked_for(tmp_path, monkeypatch):
         prepare([source], models, tmp_path / "out", BatchConfig(runtime="onnxruntime"))
     monkeypatch.setenv("BAGSCAN_RUNTIME", "openvino")
     prepare([source], models, tmp_path / "out", BatchConfig())
+
+
+def test_the_warnings_of_models_are_printed(tmp_path, said):
+    prepare([archive(tmp_path, 3)], shipped_models(), tmp_path / "out", BatchConfig())
+    warnings = [
+        warning
+        for folder in shipped_models()
+        if (warning := read_description(folder)["about"].get("warning"))
+    ]
+    assert [m.partition(": ")[2] for m in said if m.endswith(tuple(warnings))] == warnings != []
 
 
 def test_a_second_run_says_what_is_judged_already(tmp_path, said):

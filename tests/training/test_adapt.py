@@ -28,6 +28,7 @@ def detector():
     torch.manual_seed(0)
     config = NetworkConfig(backbone="test_efficientnet", pretrained=False, width=16)
     made = Detector.new(config, CATEGORIES, 1, 1, "colour", 1)
+    made.about = {"validation": {"monitor": 0.9}, "limits": "tests"}
     made.operating_point = OperatingPoint(0.5, "max_fpr=0.1 per scan", "val", 0.1, (0.0, 0.2))
     return made
 
@@ -53,6 +54,14 @@ def picture(seed):
 def archive(tmp_path_factory):
     folder = tmp_path_factory.mktemp("archive")
     for k in range(24):
+        Image.fromarray((picture(k) * 255).astype(np.uint8)).save(folder / f"{k:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def benign(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benign")
+    for k in range(24, 34):
         Image.fromarray((picture(k) * 255).astype(np.uint8)).save(folder / f"{k:02d}.png")
     return folder
 
@@ -99,11 +108,21 @@ def test_an_adapted_model_has_other_statistics_and_the_same_weights(
     assert (result.scans, result.checked) == (19, 5)
     before, after = Detector.load(model), Detector.load(tmp_path / "out")
     assert after.about["adapted"]["from"] == before.id
+    assert after.about["limits"] == before.about["limits"]
+    assert "validation" not in after.about, "a figure of the model before"
     assert after.thresholds == before.thresholds
     states = before.network.state_dict(), after.network.state_dict()
     changed = {name for name in states[0] if not torch.equal(states[0][name], states[1][name])}
     assert changed
     assert all(name.rpartition(".")[2] in ("running_mean", "running_var") for name in changed)
+
+
+def test_scans_that_check_the_result_are_not_adapted_to(model, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
+    monkeypatch.setattr(adapting, "_alarm_share", lambda *_: 0.0)
+    checking = [archive / "00.png", archive / "01.png"]
+    result = adapt(model, [archive], tmp_path / "out", benign=checking)
+    assert result.scans + result.checked == 22
 
 
 def test_a_model_that_gets_no_better_is_not_written(model, archive, tmp_path, monkeypatch):
@@ -115,14 +134,14 @@ def test_a_model_that_gets_no_better_is_not_written(model, archive, tmp_path, mo
     assert not list(tmp_path.iterdir())
 
 
-def test_more_false_alarms_are_refused(model, archive, tmp_path, monkeypatch):
+def test_more_false_alarms_are_refused(model, archive, benign, tmp_path, monkeypatch):
     monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
     shares = iter([0.1, 0.2, 0.2, 0.1])
     monkeypatch.setattr(adapting, "_alarm_share", lambda *_: next(shares))
     with pytest.raises(DataError):
-        adapt(model, [archive], tmp_path / "out", [archive])
+        adapt(model, [archive], tmp_path / "out", [benign])
     assert not (tmp_path / "out").exists()
-    result = adapt(model, [archive], tmp_path / "out", [archive])
+    result = adapt(model, [archive], tmp_path / "out", [benign])
     assert (result.false_alarms_before, result.false_alarms) == (0.2, 0.1)
 
 
@@ -134,12 +153,14 @@ def test_the_share_of_alarms_is_that_of_screening(model, archive):
         _alarm_share(model, [])
 
 
-def test_the_command_refuses_a_model_that_alarms_more(model, archive, tmp_path, monkeypatch):
+def test_the_command_refuses_a_model_that_alarms_more(
+    model, archive, benign, tmp_path, monkeypatch
+):
     monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
     adapt(model, [archive], tmp_path / "unchecked")
-    before, after = (_alarm_share(m, [archive]) for m in (model, tmp_path / "unchecked"))
+    before, after = (_alarm_share(m, [benign]) for m in (model, tmp_path / "unchecked"))
     out = tmp_path / "out"
-    args = ["adapt", str(model), str(archive), "--out", str(out), "--benign", str(archive)]
+    args = ["adapt", str(model), str(archive), "--out", str(out), "--benign", str(benign)]
     run = CliRunner().invoke(app, [*args, "--json"])
     assert isinstance(run.exception, DataError) == (after > before) == (not out.exists())
     if after <= before:

@@ -22,7 +22,7 @@ from bagscan.reporting.scale import chart, meter
 MAX_PLACES = 12  # listed per bag
 OUTCOMES = {
     "found": "Found: something is hidden here, and a flagged place lies on it.",
-    "found elsewhere": "Something is hidden here, but the alarm is elsewhere, or at too many places.",
+    "found elsewhere": "Something is hidden here, but what is flagged is elsewhere, or too much.",
     "missed": "Missed: something is hidden here, outlined in yellow.",
     "false alarm": "False alarm: nothing is hidden here.",
     "rightly clear": "Nothing is hidden here.",

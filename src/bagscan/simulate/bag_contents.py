@@ -121,16 +121,19 @@ def pack_without_device(
 def _choose_prohibited(recipe: Recipe, part: str, rng: np.random.Generator) -> list[Family | str]:
     """Choose families of prohibited items, and names of benign things that resemble them.
 
-    With them come things of real luggage, such as metal parts, rods, tins and straps.
+    With them come things of real luggage, such as metal parts, rods, tins and straps. Bags without
+    prohibited items have benign ones as well, or these would tell that there are some.
     """
+    if not recipe.prohibited[1]:
+        return []
     count = int(rng.integers(recipe.prohibited[0], recipe.prohibited[1] + 1))
     items = [
         draw_family(str(rng.choice(recipe.prohibited_classes)), part, rng) for _ in range(count)
     ]
-    benign = [str(name) for name in rng.choice(list(RESEMBLING), count)] if count else []
-    if count:
-        luggage = int(rng.integers(3, 15) if recipe.crumpled else rng.integers(0, 7))
-        benign += [str(name) for name in rng.choice(list(LUGGAGE), luggage)]
+    resembling = count or int(rng.integers(0, 3))
+    benign = [str(name) for name in rng.choice(list(RESEMBLING), resembling)]
+    luggage = int(rng.integers(3, 15) if recipe.crumpled else rng.integers(0, 7))
+    benign += [str(name) for name in rng.choice(list(LUGGAGE), luggage)]
     chosen = [*items, *benign]
     return [chosen[k] for k in rng.permutation(len(chosen))]
 

@@ -35,6 +35,8 @@ CROP_PX, CROPS_PER_VIEW = 192, 4
 CHECKED = 0.2  # share of the scans that only check the result
 MIN_SCANS = 20
 MIN_GAIN = 0.002  # of the agreement
+# Entries of the card that an adapted model keeps; figures are those of the model it comes from.
+STILL_TRUE = ("finds", "trained on", "limits", "warning")
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def adapt(
         folder: model folder of the detector.
         archive: files and folders of scans of one scanner; no labels are used.
         out: model folder to write.
-        benign: scans declared benign, on which the share of alarms must not rise.
+        benign: scans declared benign, on which the share of alarms must not rise; those that lie
+            in the archive are not adapted to.
         max_scans: largest number of scans to use, at even steps through the archive.
 
     Raises:
@@ -81,12 +84,13 @@ def adapt(
         ModelError: the folder is not a detector.
     """
     detector = Detector.load(folder)
-    views = _read_views(folder, archive, max_scans)
+    views = _read_views(folder, archive, benign, max_scans)
     n_checked = round(CHECKED * len(views))
     result = _mix_statistics(detector, views[n_checked:], views[:n_checked])
     if benign:
         result = _check_alarms(detector, result, folder, benign)
-    detector.about["adapted"] = asdict(result) | {"from": detector.id}
+    kept = {key: text for key, text in detector.about.items() if key in STILL_TRUE}
+    detector.about = {"adapted": asdict(result) | {"from": detector.id}} | kept
     detector.save(out)
     return result
 
@@ -134,10 +138,16 @@ def _check_alarms(
     return replace(result, false_alarms=after, false_alarms_before=before)
 
 
-def _read_views(folder: Path, archive: Sequence[Path], max_scans: int) -> list[View]:
-    """Read the first view of scans at even steps through the archive, in random order."""
+def _read_views(
+    folder: Path, archive: Sequence[Path], benign: Sequence[Path], max_scans: int
+) -> list[View]:
+    """Read the first view of scans at even steps through the archive, in random order.
+
+    Scans declared benign, which check the result, are left out.
+    """
     select = input_of(read_description(folder)).select
-    paths = find_scans(archive)
+    checking = {path.resolve() for path in (find_scans(benign) if benign else ())}
+    paths = [path for path in find_scans(archive) if path.resolve() not in checking]
     paths = paths[:: max(1, len(paths) // max_scans)][:max_scans]
     views = []
     for path in paths:
@@ -147,7 +157,8 @@ def _read_views(folder: Path, archive: Sequence[Path], max_scans: int) -> list[V
             log.info(f"left out: {error}")
     if len(views) < MIN_SCANS:
         raise DataError(
-            f"adaptation needs at least {MIN_SCANS} scans that can be read, got {len(views)}"
+            f"adaptation needs at least {MIN_SCANS} scans that can be read, besides those declared "
+            f"benign, got {len(views)}"
         )
     order = np.random.default_rng(0).permutation(len(views))
     return [views[k] for k in order]

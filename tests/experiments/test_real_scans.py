@@ -1,0 +1,77 @@
+"""Figures of real scans: known answers on views made by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bagscan.evaluation.within_bag import ScoredView
+from bagscan.model_folder import verified_id
+from bagscan.simulate.prohibited import NAMES as PROHIBITED
+from experiments.engine import read_table
+from experiments.real_scans import SAME, found_at, groups_of, measure
+
+MODEL = Path("experiments/models/prohibited")
+
+
+def view(scores, on, attenuation=None, label="Gun", group="a"):
+    """A view with one object on the regions ``on``."""
+    overlap = np.array(on, float)[:, None]
+    n = len(scores)
+    return ScoredView(
+        np.array(scores, float),
+        np.array(attenuation if attenuation is not None else np.zeros(n)),
+        overlap,
+        overlap[:, 0],
+        np.full(n, 100),
+        np.ones(n, bool),
+        (label,),
+        group,
+    )
+
+
+def test_objects_are_counted_at_a_number_of_false_regions_per_scan():
+    views = [view([3, 5, 1, 0], [1, 0, 0, 0]), view([4, 2, 1, 0], [1, 0, 0, 0])]
+    assert found_at(views, 0.0) == 0.0, "the highest benign region has 5"
+    assert found_at(views, 0.5) == 1.0, "one false region in two scans"
+    darker = [view([0, 1], [1, 0]), view([2, 1], [1, 0])]
+    assert found_at(darker, 0.0) == 0.5
+
+
+def test_figures_stand_beside_those_of_attenuation_and_their_intervals():
+    views = [
+        view([3, 1, 0], [1, 0, 0], attenuation=[0.1, 0.9, 0.5]),
+        view([0, 1, 2], [1, 0, 0], attenuation=[0.9, 0.1, 0.2]),
+    ]
+    result = measure(views)
+    assert result["auroc"] == result["attenuation_auroc"] == 0.5
+    assert (result["auroc_low"], result["auroc_high"]) == (0.0, 1.0)
+    assert result["found_at_1"] == 0.5 == result["attenuation_found_at_1"]
+    assert result["objects"] == 2
+
+
+def test_a_region_has_the_odds_of_all_classes_that_the_annotations_name():
+    """Knives have three simulated classes, guns two; a wrench map counts in no view without one."""
+    names = ("pistol", "revolver", "kitchen_knife", "folding_knife", "craft_knife", "wrench")
+    items = np.full((2, len(names)), -20.0)
+    items[0, :2] = 1.0  # half pistol, half revolver
+    items[1, 5] = 9.0
+    scans = [(view([0, 0], [1, 0], label="Gun"), items)]
+    groups = groups_of(scans, names)
+    assert groups["all"][0].scores == pytest.approx([1 + np.log(2), -20 + np.log(2)], abs=1e-6)
+    assert set(groups) == {"all", "scanner a", "Gun"}
+    knife = (view([0, 0], [0, 1], label="Knife"), items)
+    both = groups_of([*scans, knife], names)
+    assert both["all"][0].scores[0] == pytest.approx(1 + np.log(2), abs=1e-6)
+    assert both["Knife"][0].scores.max() < -10, "a class counts by its own maps alone"
+
+
+def test_annotated_classes_are_simulated_ones():
+    assert {name for names in SAME.values() for name in names} <= set(PROHIBITED)
+
+
+def test_records_are_those_of_the_model():
+    ids = {r["data"]["hash"] for r in read_table("real_scans")}
+    assert ids == {verified_id(MODEL)}
+    assert json.loads((MODEL / "model.json").read_text())["model"]["prohibited"] == len(PROHIBITED)
