@@ -36,7 +36,7 @@ from bagscan.training.detector_targets import item_loss
 from bagscan.training.loop import run
 from bagscan.training.loop_config import LoopConfig
 from bagscan.training.samples import subsample_evenly
-from experiments.engine import Run, keep
+from experiments.engine import Run, keep, remaining
 from experiments.real_scans import SAME, measure_all, read_real, real_scans
 
 STARTS = ("simulated", "imagenet")
@@ -67,13 +67,16 @@ def main() -> None:
             for seed in range(arguments.seeds):
                 chosen = choose(pool, labels, np.random.default_rng(seed))
                 views = read_all(chosen, items)
-                for start in STARTS:
+                settings = {"scans": name, "labels": labels, "seed": seed}
+                runs = [Run("few_labels", settings | {"start": start}) for start in STARTS]
+                for one in remaining(runs, again=not arguments.keep):
+                    start = one.settings["start"]
                     result = compare(trained, start, views, compared, arguments.steps, seed)
-                    settings = {"scans": name, "labels": labels, "start": start, "seed": seed}
-                    print(settings | {k: round(float(v), 3) for k, v in result.items()}, flush=True)
+                    print(one.name, {k: round(float(v), 3) for k, v in result.items()}, flush=True)
                     if arguments.keep:
-                        data = {"name": name, "hash": split.data_hash}
-                        keep(Run("few_labels", settings), result, data=data, seeds=[seed])
+                        counts = {"views": len(compared)}
+                        data = {"name": name, "hash": split.data_hash, "counts": counts}
+                        keep(one, result, data=data, seeds=[seed])
 
 
 def choose(pool: Sequence[Record], count: int, rng: np.random.Generator) -> list[Record]:

@@ -223,7 +223,10 @@ def test_varied_machines_stay_in_their_ranges(profile):
         found = vary(profile, np.random.default_rng(seed))
         assert 4 <= found.noise.electronic <= 20
         assert 0.005 <= found.scatter.share <= 0.03
-        assert found.response_key == profile.response_key
+        assert 135 <= found.tube.voltage_kv <= 175
+        assert 0.36 <= found.detector.filter_mm["copper"] <= 1.02
+        assert 0.4 <= found.noise.spread_px <= 0.7
+        assert found.views == profile.views
 
 
 @pytest.mark.parametrize(

@@ -244,12 +244,12 @@ def _spectral(key: tuple[str, str], mode: str) -> Spectral:
 
 
 def vary(profile: Profile, rng: np.random.Generator) -> Profile:
-    """Vary noise, blur, scatter and faults within the ranges of real scanners.
+    """Vary tube, filter, noise, blur, scatter and faults within the ranges of real scanners.
 
-    The ranges are documented in docs/simulator.md. Tube and detector stay the same.
+    The ranges are documented in docs/simulator.md. Geometry and scintillators stay the same.
     """
     blur = rng.uniform(0.3, 0.6)
-    return replace(
+    varied = replace(
         profile,
         noise=replace(profile.noise, electronic=float(rng.uniform(4, 20))),
         blur_px=(0.8 * blur, blur),
@@ -261,6 +261,26 @@ def vary(profile: Profile, rng: np.random.Generator) -> Profile:
             belt_jitter=float(rng.uniform(0, 0.02)),
             dead_channels=int(rng.integers(0, 3)),
         ),
+    )
+    tube, detector, thicker = profile.tube, profile.detector, rng.uniform(0.6, 1.7)
+    return replace(
+        varied,
+        tube=replace(
+            tube,
+            voltage_kv=float(rng.uniform(135, 175)),
+            current_ma=float(tube.current_ma * rng.uniform(0.6, 1.2)),
+        ),
+        detector=replace(
+            detector,
+            filter_mm={name: float(mm * thicker) for name, mm in detector.filter_mm.items()},
+        ),
+        noise=replace(
+            varied.noise,
+            gain=float(rng.uniform(0.001, 0.004)),
+            flicker=float(rng.uniform(0.001, 0.004)),
+            spread_px=float(rng.uniform(0.4, 0.7)),
+        ),
+        faults=replace(varied.faults, card_gain=float(rng.uniform(0.0005, 0.002))),
     )
 
 

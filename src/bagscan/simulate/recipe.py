@@ -71,8 +71,8 @@ class Recipe:
         kinds: kinds of anomalies.
         ways: ways of concealment.
         sizes: range of anomaly sizes, one of :data:`bagscan.simulate.anomalies.SIZES`.
-        vary_machine: if true, noise, blur, scatter and faults vary from scan to scan within the
-            ranges of real scanners and replace those of the profile.
+        vary_machine: if true, tube, filter, noise, blur, scatter and faults vary from scan to scan
+            within the ranges of real scanners and replace those of the profile.
         crumpled: if true, there are more garments, with fine folds, and with prohibited items more
             things of real luggage.
     """

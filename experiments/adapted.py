@@ -1,0 +1,90 @@
+"""Adapt a detector to each real scanner without labels, and measure what it is worth.
+
+    python -m experiments.adapted MODEL [--limit 300] [--keep]
+
+The scans of a scanner are split in halves that keep near-duplicates together: the model is adapted
+to one (``bagscan adapt``) and compared on the other, with the within-bag protocol of
+:mod:`experiments.real_scans`. Where the command would refuse, since maps of changed copies do not
+agree better, the adapted model is measured all the same. The licences of the scans forbid
+publishing the adapted statistics, which are deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bagscan.datasets.record import Record
+from bagscan.datasets.splits import make_split
+from bagscan.detector.exported import UsableDetector
+from bagscan.runtime.load import load_model
+from bagscan.training import adapt as adapting
+from bagscan.training.samples import subsample_evenly
+from experiments.engine import Run, keep
+from experiments.real_scans import measure_all, real_scans
+
+HALVES = {"adapted": 0.5, "compared": 0.5}
+FIGURES = ("auroc", "auroc_low", "auroc_high", "hit_at_1", "found_at_4")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path, help="detector for pseudo-colour with item classes")
+    parser.add_argument("--limit", type=int, default=300, help="scans of each half of a scanner")
+    parser.add_argument("--keep", action="store_true", help="store in the table adapted")
+    arguments = parser.parse_args()
+    scanners: dict[str, list[Record]] = defaultdict(list)
+    for records in real_scans(0).values():
+        for record in records:
+            scanners[record.scanner].append(record)
+    for name, records in scanners.items():
+        split = make_split(records, HALVES)
+        halves = [subsample_evenly(split.select(records, part), arguments.limit) for part in HALVES]
+        result = compare(arguments.model, *halves)
+        print(name, {key: round(float(value), 3) for key, value in result.items()}, flush=True)
+        if arguments.keep:
+            data = {"name": name, "hash": split.data_hash, "counts": {"views": len(halves[1])}}
+            keep(Run("adapted", {"scanner": name}), result, data=data)
+
+
+def compare(folder: Path, adapted: Sequence[Record], compared: Sequence[Record]) -> dict[str, Any]:
+    """Adapt to some scans and return the figures of others, before and after.
+
+    Args:
+        folder: model folder.
+        adapted: scans to adapt to.
+        compared: other scans.
+    """
+    least, adapting.MIN_GAIN = adapting.MIN_GAIN, -2.0  # to measure what would be refused, too
+    try:
+        with tempfile.TemporaryDirectory() as out:
+            result = adapting.adapt(folder, [r.path for r in adapted], Path(out) / "model")
+            after = _figures(Path(out) / "model", compared)
+    finally:
+        adapting.MIN_GAIN = least
+    before = _figures(folder, compared)
+    return {
+        "scans": result.scans,
+        "share": result.share,
+        "agreement_before": result.agreement_before,
+        "agreement": result.agreement,
+        "refused": result.agreement < result.agreement_before + least,
+        **{f"{name}_before": before[name] for name in FIGURES},
+        **{name: after[name] for name in FIGURES},
+    }
+
+
+def _figures(folder: Path, records: Sequence[Record]) -> dict[str, Any]:
+    detector = load_model(folder)
+    assert isinstance(detector, UsableDetector)
+    return measure_all(records, detector)
+
+
+if __name__ == "__main__":
+    main()
