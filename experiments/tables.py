@@ -148,6 +148,12 @@ Training on few labelled real scans, from the simulated model and from ImageNet 
 
 {few_labels}
 
+Adaptation without labels (`bagscan adapt`) to half of the scans of each scanner, compared on others
+(`python -m experiments.adapted`). Where its check does not improve, the command refuses; the table
+shows what would have come of it.
+
+{adapted}
+
 What each part of their training is worth: one change at a time, on a sample of the same scans
 (`python -m experiments.ablation`).
 
@@ -264,6 +270,16 @@ REAL_SCANS: dict[str, tuple[str, Cell]] = {
     "found at four": ("found_at_4", percent),
     "attenuation, at four": ("attenuation_found_at_4", percent),
 }
+ADAPTED: dict[str, tuple[str, Cell]] = {
+    "scans": ("scans", number(0)),
+    "agreement before": ("agreement_before", number(3)),
+    "after": ("agreement", number(3)),
+    "refused": ("refused", lambda refused: "yes" if refused else "no"),
+    "AUROC before": ("auroc_before", number(3)),
+    "AUROC after": ("auroc", number(3)),
+    "hit@1 before": ("hit_at_1_before", number(2)),
+    "hit@1 after": ("hit_at_1", number(2)),
+}
 ABLATION = {
     f"{name}: {heading}": (f"{scans}_{figure}", number(decimals))
     for scans, name in (("sixray", "SIXray"), ("multiscanner", "five scanners"))
@@ -347,6 +363,7 @@ def main() -> None:
             ("model", "scans", "group"),
             REAL_SCANS,
         ),
+        "adapted": table(read_table("adapted"), ("scanner",), ADAPTED),
         "few_labels": table(
             [_with_auroc_interval(record) for record in read_table("few_labels")],
             ("scans", "labels", "start", "seed"),
