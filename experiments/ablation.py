@@ -18,12 +18,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bagscan.cli.terminal import PRESETS
-from bagscan.detector.exported import UsableDetector
-from bagscan.runtime.load import load_model
 from bagscan.training.compute import compute
 from bagscan.training.experiment import read_experiment, train
 from experiments.engine import Run, keep, remaining
-from experiments.real_scans import measure_all, real_scans
+from experiments.real_scans import measure_model, real_scans
 
 CHANGES: dict[str, list[str]] = {
     "everything": [],
@@ -58,7 +56,7 @@ def main() -> None:
         out = arguments.out / f"{change.replace(' ', '_')}_{seed}"
         train(read_experiment(path, settings), out)
         if compute().writes:
-            result = measure_model(out / "model", arguments.limit)
+            result = measure_collections(out / "model", arguments.limit)
             print(run.name, {k: round(v, 3) for k, v in result.items()}, flush=True)
             if arguments.keep:
                 keep(run, result, seeds=[seed])
@@ -96,13 +94,11 @@ def configuration(
     return PRESETS / "detector_colour.yaml", [*settings, *changes]
 
 
-def measure_model(folder: Path, limit: int) -> dict[str, float]:
+def measure_collections(folder: Path, limit: int) -> dict[str, float]:
     """Return AUROC and hit@1 of a detector and of attenuation on each collection."""
-    detector = load_model(folder)
-    assert isinstance(detector, UsableDetector)
     result = {}
     for name, records in real_scans(limit).items():
-        figures = measure_all(records, detector)
+        figures = measure_model(records, folder)
         for figure in ("auroc", "hit_at_1", "attenuation_auroc", "attenuation_hit_at_1"):
             result[f"{name}_{figure}"] = float(figures[figure])
     return result

@@ -20,12 +20,10 @@ from typing import Any
 
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import make_split
-from bagscan.detector.exported import UsableDetector
-from bagscan.runtime.load import load_model
 from bagscan.training import adapt as adapting
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
-from experiments.real_scans import measure_all, real_scans
+from experiments.real_scans import measure_model, real_scans
 
 HALVES = {"adapted": 0.5, "compared": 0.5}
 FIGURES = ("auroc", "auroc_low", "auroc_high", "hit_at_1", "found_at_4")
@@ -65,10 +63,10 @@ def compare(folder: Path, adapted: Sequence[Record], compared: Sequence[Record])
     try:
         with tempfile.TemporaryDirectory() as out:
             result = adapting.adapt(folder, [r.path for r in adapted], Path(out) / "model")
-            after = _figures(Path(out) / "model", compared)
+            after = measure_model(compared, Path(out) / "model")
     finally:
         adapting.MIN_GAIN = least
-    before = _figures(folder, compared)
+    before = measure_model(compared, folder)
     return {
         "scans": result.scans,
         "share": result.share,
@@ -78,12 +76,6 @@ def compare(folder: Path, adapted: Sequence[Record], compared: Sequence[Record])
         **{f"{name}_before": before[name] for name in FIGURES},
         **{name: after[name] for name in FIGURES},
     }
-
-
-def _figures(folder: Path, records: Sequence[Record]) -> dict[str, Any]:
-    detector = load_model(folder)
-    assert isinstance(detector, UsableDetector)
-    return measure_all(records, detector)
 
 
 if __name__ == "__main__":

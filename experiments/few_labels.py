@@ -26,18 +26,16 @@ from torch import Tensor, nn
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import make_split
 from bagscan.detector.depthwise import use_fast_depthwise
-from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import CELL_PX, of_colours
 from bagscan.detector.model import Detector
 from bagscan.detector.network import DetectorNetwork
-from bagscan.runtime.load import load_model
 from bagscan.training.compute import autocast_bf16
 from bagscan.training.detector_targets import item_loss
 from bagscan.training.loop import run
 from bagscan.training.loop_config import LoopConfig
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep, remaining
-from experiments.real_scans import SAME, measure_all, read_real, real_scans
+from experiments.real_scans import SAME, measure_model, read_real, real_scans
 
 STARTS = ("simulated", "imagenet")
 FRACTIONS = {"labelled": 0.5, "compared": 0.5}
@@ -128,9 +126,7 @@ def compare(
             own.save(Path(folder) / "model")
 
         run(task, loop, Path(folder), save)
-        detector = load_model(Path(folder) / "model")
-        assert isinstance(detector, UsableDetector)
-        return measure_all(compared, detector)
+        return measure_model(compared, Path(folder) / "model")
 
 
 @dataclass(frozen=True)

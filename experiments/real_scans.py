@@ -133,6 +133,13 @@ def measure_all(records: Sequence[Record], detector: UsableDetector) -> dict[str
     return measure(groups_of(score_records(records, detector), detector.prohibited)["all"])
 
 
+def measure_model(records: Sequence[Record], folder: Path) -> dict[str, Any]:
+    """Return the figures of :func:`measure_all` of a model folder."""
+    detector = load_model(folder)
+    assert isinstance(detector, UsableDetector)
+    return measure_all(records, detector)
+
+
 def groups_of(scans: Sequence[ScoredScan], names: Sequence[str]) -> dict[str, list[ScoredView]]:
     """Return the views of all scans, of each scanner, and of each class with its objects only.
 

@@ -88,8 +88,8 @@ def calibrate(
         bool | None,
         typer.Option(
             help=(
-                "Detectors: average over mirrored views, from now on. Finds more, and takes about "
-                "three times as long. Default: as the model does."
+                "Detectors: average over mirrored views, from now on. Raises fewer false alarms, "
+                "and takes about three times as long. Default: as the model does."
             )
         ),
     ] = None,

@@ -139,7 +139,8 @@ def _run_view(
 ) -> _SingleView:
     height, width = view.shape
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
-    outputs = [compute_maps(view, engine, mirrored) for mirrored in orientations]
+    features = _padded_features(view)
+    outputs = [_run_maps(features, engine, mirrored) for mirrored in orientations]
     # Devices are those of the view as it is: averaging found no more of them on validation scenes.
     devices = find_devices(
         sigmoid(outputs[0]["categories"][0, numbers.kinds : numbers.of_items.start, :h, :w]),
@@ -198,12 +199,21 @@ def compute_maps(
     Raises:
         ModelError: if an output is missing or has the wrong shape.
     """
+    return _run_maps(_padded_features(view), engine, mirrored)
+
+
+def _padded_features(view: View) -> np.ndarray:
     features = features_of(view)
     height, width = view.shape
-    h, w = round_up(height), round_up(width)
-    padded = np.zeros((1, len(features), h, w), np.float32)
+    padded = np.zeros((1, len(features), round_up(height), round_up(width)), np.float32)
     padded[0, :, :height, :width] = features
-    seen = np.ascontiguousarray(np.flip(padded, mirrored)) if mirrored else padded
+    return padded
+
+
+def _run_maps(
+    features: np.ndarray, engine: Engine, mirrored: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    seen = np.ascontiguousarray(np.flip(features, mirrored)) if mirrored else features
     outputs = engine.run("maps", {"features": seen})
     for name in ("categories", "anomaly", "contact", "fine", "coarse"):
         if name not in outputs or outputs[name].ndim != 4:
