@@ -170,6 +170,7 @@ def test_a_reader_works_by_keyboard_alone(make_house, enter):
     page.keyboard.press("Control+z")  # taken back: the scan is open again
     expect(page.locator(".queue li")).to_have_count(2)
     assert house.person("operator").get(f"/v1/scans/{first}").json()["decisions"][0]["undone_at"]
+    page.wait_for_selector(".views canvas")
     page.keyboard.press("c")
     page.keyboard.press("1")
     page.keyboard.press("Control+Enter")
@@ -178,6 +179,27 @@ def test_a_reader_works_by_keyboard_alone(make_house, enter):
     page.keyboard.press("Escape")  # not decided
     expect(page.locator("dialog")).to_have_count(0)
     assert house.person("supervisor").get(f"/v1/scans/{other}").json()["decisions"] == []
+
+
+def test_undo_is_not_lost_while_the_next_scan_opens(make_house, enter):
+    house = make_house(second_reader="none")
+    first, _ = bag(house, "alarm score 0.95", 1), bag(house, "alarm score 0.9", 2)
+    page = enter(house, "operator")
+    page.keyboard.press("n")
+    expect(page.locator(".stage .head")).to_contain_text("ALARM")
+    waiting, held = [], True
+    page.route("**/pixels", lambda route: waiting.append(route) if held else route.continue_())
+    for key in ("s", "1", "Control+Enter"):
+        page.keyboard.press(key)
+    expect(page.locator(".toast")).to_contain_text("Decided")
+    while not waiting:
+        page.wait_for_timeout(20)
+    page.keyboard.press("Control+z")
+    held = False
+    for route in waiting:
+        route.continue_()
+    expect(page.locator(".toast")).to_contain_text("undone")
+    assert house.person("operator").get(f"/v1/scans/{first}").json()["decisions"][0]["undone_at"]
 
 
 @pytest.mark.parametrize("typed", ["LH-C20441", "S1R2C3U", "csr123"])

@@ -1,7 +1,5 @@
 """Layout of the reader's page: space for pictures, panels, dialogs, parts, boxes, refusals."""
 
-import json
-
 import pytest
 
 from tests.service.stubs import tiff
@@ -238,10 +236,9 @@ def test_the_truth_of_a_simulated_bag_stands_with_the_bag_before(make_house, ent
 
     def with_truth(route):
         answer = route.fetch()
-        route.fulfill(
-            response=answer,
-            body=json.dumps(answer.json() | {"truth": "A blade was hidden in the phone."}),
-        )
+        # Not `response=answer`: its Content-Length would be that of the shorter body.
+        told = answer.json() | {"truth": "A blade was hidden in the phone."}
+        route.fulfill(status=answer.status, json=told)
 
     page.route("**/decisions", with_truth)
     press(page, "s", "1", "Control+Enter")
@@ -291,7 +288,7 @@ def test_long_reasons_wrap_and_cover_nothing(size, make_house, enter):  # noqa: 
         outcome["result"]["reasons"] = [
             "the second view of this bag could not be read since its file ends early"
         ] * 6
-        route.fulfill(response=answer, body=json.dumps(outcome))
+        route.fulfill(status=answer.status, json=outcome)
 
     page.route("**/v1/scans/*", with_reasons)
     scan_in_window(page, size)

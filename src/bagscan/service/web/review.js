@@ -275,9 +275,12 @@ export function reviewPage(me, place, wanted) {
     drawHead();
   }
 
+  // Undo while the next scan opens waits until it is open, and counts from when the key was pressed.
   async function undo() {
-    if (state.busy) return;
-    if (!state.undo || performance.now() > state.undo.until) return toast("There is nothing to undo.");
+    const pressed = performance.now();
+    while (state.busy && !state.left) await new Promise((go) => setTimeout(go, 50));
+    if (state.left) return;
+    if (!state.undo || pressed > state.undo.until) return toast("There is nothing to undo.");
     const { id, draft, number } = state.undo;
     state.toast?.();
     await instead(async () => {
