@@ -17,6 +17,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ BEHIND = (
     "darkness on real scanners; do not rely on CLEAR"
 )
 BAG_METRICS = ("bag_tp", "on_the_anomaly", "bag_fp")
-GROUP_METRICS = ("bags", "bag_tp", "on_the_anomaly", "hit_at_1", "within_auroc")
+GROUP_METRICS = ("bags", "bag_tp", "bag_fp", "on_the_anomaly", "hit_at_1", "within_auroc")
 
 
 def main() -> None:
@@ -165,7 +166,7 @@ def keep_curve(run: Path, name: str, batch: int, sets: Sequence[str]) -> int:
 
 
 def figures(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, Any]:
-    """Compute all metrics by group, and detection by kind, way, device and visibility.
+    """Compute all metrics by group, and detection by kind, way, device, visibility and clutter.
 
     Returns:
         ``groups`` (metrics by group), ``all`` (metrics of all bags), ``by`` (selected metrics by
@@ -177,15 +178,14 @@ def figures(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, Any]
         for group in groups
     }
     by = {
-        key: _by(bags, thresholds, lambda bag, key=key: bag.about[key])  # type: ignore[misc]
-        for key in ("kind", "way", "device")
+        key: _by(bags, thresholds, partial(_of_anomaly, key)) for key in ("kind", "way", "device")
     }
-    standing = _by(bags, thresholds, _standing_out)
-    return {
-        "groups": by_group,
-        "all": measure(bags, thresholds),
-        "by": by | {"standing_out": standing},
+    by |= {
+        "standing_out": _by(bags, thresholds, _standing_out),
+        "visible_in": _by(bags, thresholds, _visible_in),
+        "over_a_device": _by(bags, thresholds, _over_a_device),
     }
+    return {"groups": by_group, "all": measure(bags, thresholds), "by": by}
 
 
 def add_second_point(
@@ -198,18 +198,38 @@ def add_second_point(
         results |= {f"second_{name}": metrics[name] for name in BAG_METRICS}
 
 
+def _of_anomaly(key: str, bag: ScoredBag) -> str:
+    return str(bag.about[key]) if bag.anomalous else ""
+
+
 def _standing_out(bag: ScoredBag) -> str:
+    if not bag.anomalous:
+        return ""
     best = max(float(view.about["standing_out"]) for view in bag.views)
     return "under 0.5" if best < 0.5 else "0.5 to 2" if best < 2 else "over 2"
+
+
+def _visible_in(bag: ScoredBag) -> str:
+    return f"{sum(view.visible for view in bag.views)} views" if bag.anomalous else ""
+
+
+def _over_a_device(bag: ScoredBag) -> str:
+    """Tell whether something loose lies over or under a device in a view, as if it were in it."""
+    loose = any(view.about.get("ambiguous") for view in bag.views)
+    return "something loose" if loose else "nothing"
 
 
 def _by(
     bags: Sequence[ScoredBag], thresholds: Thresholds, key: Callable[[ScoredBag], str]
 ) -> dict[str, dict[str, float]]:
+    """Compute some metrics of the bags of each value of a key; bags without a value are left out.
+
+    Rates of false alarms are NaN where a property belongs to an anomaly.
+    """
     parts: dict[str, list[ScoredBag]] = defaultdict(list)
     for bag in bags:
-        if bag.anomalous:
-            parts[key(bag)].append(bag)
+        if value := key(bag):
+            parts[value].append(bag)
     result = {}
     for name, members in sorted(parts.items()):
         metrics = measure(members, thresholds)

@@ -97,6 +97,8 @@ Devices and regions are those that the detector finds.
 Thresholds were chosen on validation scenes.
 
 - **bags found**: share of bags with a hidden anomaly that raise an alarm.
+- **devices found**: share of devices found, by view; **in a view**: share of those with something
+  hidden that are found in at least one view.
 - **95 %**: interval of this share (Clopper & Pearson).
 - **right place**: share of bags with a hidden anomaly in which a flagged region is near the anomaly
   and at most two are elsewhere.
@@ -127,8 +129,10 @@ collection of devices, and another scanner's.
 
 {detector_elsewhere}
 
-Bags of `demo` with something hidden: by kind, by way it is hidden, by device, and by how
-much it stands out from its surroundings (contrast in standard deviations, in its best view).
+Bags of `demo` with something hidden: by kind, by way it is hidden, by device, by how much it stands
+out from its surroundings (contrast in standard deviations, in its best view), and by the number of
+views in which an operator could see it. Last, bags with and without something loose that a view
+shows over a device, as if it were inside; these include benign bags, for false alarms.
 
 {detector_by}
 
@@ -217,6 +221,7 @@ def _every(name: str) -> str:
 DETECTOR: dict[str, tuple[str, Cell]] = {
     "scenes": ("scenes", number(0)),
     "devices found": ("device_recall", percent),
+    "in a view": ("host_recall", percent),
     "bags found": ("bag_tp", percent),
     "95 %": ("bag_tp_interval", str),
     "right place": ("on_the_anomaly", percent),
@@ -251,12 +256,15 @@ AIMS = {  # key of the results and what it should be, at least unless the name s
     "within, %": ("within_auroc", "98 / 97 / 95"),
     "hit@1, %": ("hit_at_1", "90 / 85 / 75"),
     "regions: TP at FP 4.54 %, %": ("segment_tp_at_paper_fp", "98.99 / 95 / 85"),
-    "devices found per view, %": ("device_recall", "99 / 99 / 99"),
+    "devices found, in at least one view, %": ("host_recall", "99 / 99 / 99"),
 }
 GROUPS = ("known_stagings", "new_stagings", "unseen_families")
 DETECTOR_BY = {
     "bags": ("bags", number(0)),
-    **{name: DETECTOR[name] for name in ("bags found", "right place", "within", "hit@1")},
+    **{
+        name: DETECTOR[name]
+        for name in ("bags found", "right place", "false alarms", "within", "hit@1")
+    },
 }
 REAL_SCANS: dict[str, tuple[str, Cell]] = {
     "objects": ("objects", number(0)),

@@ -236,6 +236,8 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
     assert set(record["groups"]) == {"new_stagings", "unseen_families"}
     assert record["by"]["kind"]["screws"]["bag_tp"] == 0.5
     assert record["by"]["standing_out"]["0.5 to 2"]["bags"] == 2
+    assert record["by"]["visible_in"]["1 views"]["bags"] == 2
+    assert record["all"]["host_recall"] == 0.5
     add_second_point(record, bags, replace(AT, device=-50.0))
     assert record["groups"]["new_stagings"]["second_bag_fp"] == 1.0
     assert record["all"]["second_bag_tp"] >= record["all"]["bag_tp"] == 0.5
@@ -244,6 +246,14 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
     assert "deei, operational" in result["trained on"]
     assert "finds 100%" in result["new stagings (preset demo, 2 bags)"]
     assert "finds 0%" in result["unseen families (preset demo, 2 bags)"]
+
+
+def test_something_loose_over_a_device_is_reported_apart_with_its_false_alarms():
+    loose = replace(clean(4.0), about={"ambiguous": ["spanner"]})
+    bags = [bag("a", True, hit()), bag("b", False, clean()), bag("c", False, loose, loose)]
+    over = figures(bags, AT)["by"]["over_a_device"]
+    assert (over["nothing"]["bag_fp"], over["nothing"]["bag_tp"]) == (0.0, 1.0)
+    assert (over["something loose"]["bags"], over["something loose"]["bag_fp"]) == (1, 1.0)
 
 
 def scored_together(logits):

@@ -38,7 +38,7 @@ def measure(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, Any]
         "anomalous": len(anomalous),
         "visible": len(visible),
     }
-    summary |= {"device_recall": _device_recall(bags)}
+    summary |= {"device_recall": _device_recall(bags), "host_recall": _host_recall(visible)}
     summary |= {f"view_{k}": v for k, v in _rates(*_view_scores(bags)).items()}
     summary |= {f"device_{k}": v for k, v in _rates(*device_scores(bags, thresholds)).items()}
     summary |= _host_metrics(bags) | _region_metrics(bags) | _bag_metrics(bags, thresholds)
@@ -56,6 +56,12 @@ def _rates(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
 def _device_recall(bags: Sequence[ScoredBag]) -> float:
     devices = [device for bag in bags for view in bag.views for device in view.devices]
     return _mean([device.found is not None for device in devices])
+
+
+def _host_recall(bags: Sequence[ScoredBag]) -> float:
+    """Return the share of devices with an anomaly that are found in at least one view."""
+    hosts = [[d for view in bag.views for d in view.devices if d.host] for bag in bags]
+    return _mean([any(device.found is not None for device in shown) for shown in hosts])
 
 
 def _score(view: ScoredView, found: int | None) -> float:
