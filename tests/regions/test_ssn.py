@@ -180,7 +180,7 @@ def test_backbone_features_have_the_shape_and_learn(channels):
 
 
 def test_a_stored_model_fetches_no_weights_for_its_regioner(tmp_path, monkeypatch):
-    from bagscan import backbones
+    from bagscan import imagenet
     from bagscan.model import Model
     from bagscan.model_config import ModelConfig
 
@@ -195,5 +195,5 @@ def test_a_stored_model_fetches_no_weights_for_its_regioner(tmp_path, monkeypatc
     Model(
         ModelConfig(regioner=part, encoder={"name": "pooled", "backbone": "test_resnet", "dim": 8})
     ).save(tmp_path / "model")
-    monkeypatch.setitem(backbones.PACKAGED, "tf_efficientnet_lite0", "no_such_package")
+    monkeypatch.setitem(imagenet.EFFICIENTNETS, "tf_efficientnet_lite0", "no-such-package")
     assert Model.load(tmp_path / "model").config.regioner["pretrained"] is False

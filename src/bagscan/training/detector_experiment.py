@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bagscan.backbones import for_channels
 from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene, packed_categories, read_packed
 from bagscan.datasets.packing import pack
@@ -21,6 +20,7 @@ from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
 from bagscan.detector.scored_bags import score_dataset
 from bagscan.evaluation.meaning import warn_few_examples
+from bagscan.imagenet import for_channels
 from bagscan.runtime.load import load_model
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import names as device_names
