@@ -10,6 +10,10 @@ RECIPES = Path("experiments/recipes")
 CHANGES = {
     "plain_bags": ("prohibited", {"count", "seed", "bags", "crumpled", "neighbours"}),
     "one_machine": ("prohibited", {"count", "seed", "vary_machine"}),
+    "bare_devices": (
+        RECIPES / "new_stagings.yaml",
+        {"items", "look_alikes", "more_devices"},
+    ),
     "new_stagings": ("demo", {"count", "seed", "groups"}),
     "other_collection": ("demo", {"count", "seed", "groups", "collection"}),
 }

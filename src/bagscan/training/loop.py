@@ -55,7 +55,8 @@ class Task(Protocol):
         """Return scores on validation data; ``monitor`` is maximised."""
 
 
-def _build_optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
+def build_optimizer(task: Task, config: LoopConfig) -> torch.optim.Optimizer:
+    """Return the optimizer of a task's modules."""
     parameters = [
         p for module in task.modules.values() for p in module.parameters() if p.requires_grad
     ]
@@ -153,7 +154,7 @@ def run(
     """
     process = compute()
     out.mkdir(parents=True, exist_ok=True)
-    optimizer = _build_optimizer(task, config)
+    optimizer = build_optimizer(task, config)
     averaged = deepcopy(task.modules) if config.ema else {}
     state = task.modules | {f"ema-{name}": module for name, module in averaged.items()}
     path = out / "checkpoint.safetensors"
@@ -179,7 +180,7 @@ def run(
     ) as batches:
         for step, host_batch in enumerate(batches, first_step):
             batch = move_batch(host_batch, process.device)
-            terms = _train_step(task, optimizer, batch, step, config, process)
+            terms = train_step(task, optimizer, batch, step, config, process)
             if averaged:
                 _update_average(averaged, task.modules, min(config.ema, (1 + step) / (10 + step)))
             done = step + 1
@@ -277,7 +278,7 @@ def _validate(
     return scores
 
 
-def _train_step(
+def train_step(
     task: Task,
     optimizer: torch.optim.Optimizer,
     batch: Any,
@@ -285,6 +286,11 @@ def _train_step(
     config: LoopConfig,
     process: Compute,
 ) -> dict[str, float]:
+    """Train one step on a batch, together with the other processes, and return its terms.
+
+    Raises:
+        TrainingError: the loss became NaN or infinite.
+    """
     torch.manual_seed((config.seed * 1_000_003 + step) * process.count + process.rank)  # dropout
     for module in task.modules.values():
         module.train()
