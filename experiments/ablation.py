@@ -39,6 +39,7 @@ def main() -> None:
     )
     parser.add_argument("set", type=Path, help="simulated dataset with prohibited items")
     parser.add_argument("--other", nargs="+", default=[], help="more rows, NAME=DATASET")
+    parser.add_argument("--changes", nargs="+", default=list(CHANGES), choices=CHANGES)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=48, help="crops per step and process")
     parser.add_argument("--limit", type=int, default=100, help="real scans of each collection")
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--keep", action="store_true", help="store in the table ablation")
     arguments = parser.parse_args()
-    sets = dict.fromkeys(CHANGES, arguments.set)
+    sets = dict.fromkeys(arguments.changes, arguments.set)
     sets |= {name: Path(folder) for name, folder in (o.split("=", 1) for o in arguments.other)}
     for run in remaining(rows(sets, arguments.steps, arguments.seeds), again=not arguments.keep):
         change, seed = run.settings["change"], run.settings["seed"]
@@ -95,10 +96,11 @@ def configuration(
 
 
 def measure_collections(folder: Path, limit: int) -> dict[str, float]:
-    """Return AUROC and hit@1 of a detector and of attenuation on each collection."""
+    """Return scans, AUROC and hit@1 of a detector and of attenuation on each collection."""
     result = {}
     for name, records in real_scans(limit).items():
         figures = measure_model(records, folder)
+        result[f"{name}_scans"] = len(records)
         for figure in ("auroc", "hit_at_1", "attenuation_auroc", "attenuation_hit_at_1"):
             result[f"{name}_{figure}"] = float(figures[figure])
     return result

@@ -292,6 +292,7 @@ ABLATION = {
     f"{name}: {heading}": (f"{scans}_{figure}", number(decimals))
     for scans, name in (("sixray", "SIXray"), ("multiscanner", "five scanners"))
     for heading, figure, decimals in (
+        ("scans", "scans", 0),
         ("AUROC", "auroc", 3),
         ("attenuation", "attenuation_auroc", 3),
         ("hit@1", "hit_at_1", 2),
