@@ -97,7 +97,7 @@ def configuration(
 
 def measure_collections(folder: Path, limit: int) -> dict[str, float]:
     """Return scans, AUROC and hit@1 of a detector and of attenuation on each collection."""
-    result = {}
+    result: dict[str, float] = {}
     for name, records in real_scans(limit).items():
         figures = measure_model(records, folder)
         result[f"{name}_scans"] = len(records)
