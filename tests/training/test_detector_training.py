@@ -32,7 +32,7 @@ from bagscan.simulate.dataset import simulate
 from bagscan.simulate.recipe import Recipe
 from bagscan.training.detector import mean_class_auroc
 from bagscan.training.detector_experiment import calibrate_detector, packed_scenes
-from bagscan.training.detector_targets import CropBatch, Targets, item_loss
+from bagscan.training.detector_targets import CropBatch, Targets, fill_boxes, item_loss
 from bagscan.training.experiment import read_experiment, train
 from bagscan.training.loop import LoopConfig, learning_rate_at
 from bagscan.training.pixel_batches import build_pixel_batch
@@ -178,6 +178,16 @@ def test_what_changed_beside_the_anomaly_is_ignored_and_devices_of_one_class_tou
     assert target.ignored[0, 0, 5, 5] == 1
     assert target.host[0, 0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
     assert target.contact[0, 0, 3].tolist() == [0, 0, 0, 1, 1, 0, 0, 0]
+
+
+def test_boxes_of_items_are_filled_in_every_map():
+    shares = torch.zeros(1, 2, 5, 6)
+    shares[0, 0, 1, 4] = shares[0, 0, 3, 2] = 0.3
+    boxes = fill_boxes(shares)
+    expected = torch.zeros(5, 6)
+    expected[1:4, 2:5] = 1
+    assert torch.equal(boxes[0, 0], expected)
+    assert not boxes[0, 1].any()
 
 
 def test_a_run_goes_on_after_a_kill_and_with_more_steps_from_before_the_cooldown(

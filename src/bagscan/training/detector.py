@@ -55,7 +55,11 @@ class DetectorTask:
         if config.backbone == "frozen":
             self.network.backbone.requires_grad_(False)
         self.losses = SingleViewLoss(
-            network, numbers, config.verdict_weight, config.category_weight
+            network,
+            numbers,
+            config.verdict_weight,
+            config.category_weight,
+            boxes=config.item_labels == "boxes",
         )
         self.modules: dict[str, nn.Module] = {"network": network}
         items = range(numbers.of_items.start, numbers.of_items.stop)

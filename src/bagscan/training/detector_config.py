@@ -30,6 +30,8 @@ class DetectorTaskConfig:
             and its twin are shown in the same way.
         verdict_weight: weight of the loss of verdicts.
         category_weight: weight of the loss of all categories.
+        item_labels: ``masks``, or ``boxes`` to fill the bounding box of each class of prohibited
+            items, as most public datasets label them.
         val_views: largest number of whole views for validation.
         backbone: ``trained``; ``frozen``, which keeps the weights it starts from; or
             ``fixed_statistics``, which trains the weights, but keeps the statistics of batch
@@ -50,10 +52,13 @@ class DetectorTaskConfig:
     displays: float = 0.0
     verdict_weight: float = 0.1
     category_weight: float = 0.5
+    item_labels: str = "masks"
     val_views: int = 400
     backbone: str = "trained"
 
     def __post_init__(self) -> None:
+        if self.item_labels not in ("masks", "boxes"):
+            raise ValueError(f"item_labels must be masks or boxes, got {self.item_labels!r}")
         if self.backbone not in BACKBONES:
             raise ValueError(
                 f"backbone must be one of {', '.join(BACKBONES)}, got {self.backbone!r}"

@@ -28,6 +28,7 @@ class SingleViewLoss:
         numbers: numbers of categories of each sort.
         verdict_weight: weight of the loss of verdicts.
         category_weight: weight of the loss of all categories.
+        boxes: True to fill the bounding boxes of prohibited items.
     """
 
     def __init__(
@@ -36,13 +37,14 @@ class SingleViewLoss:
         numbers: Categories,
         verdict_weight: float,
         category_weight: float = 0.5,
+        boxes: bool = False,
     ) -> None:
-        self.network, self.numbers = network, numbers
+        self.network, self.numbers, self.boxes = network, numbers, boxes
         self.weights = WEIGHTS | {"verdict": verdict_weight, "categories": category_weight}
 
     def __call__(self, maps: Maps, batch: CropBatch) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses, and each loss."""
-        target = Targets.of(batch, self.network.config.categories, self.numbers)
+        target = Targets.of(batch, self.network.config.categories, self.numbers, self.boxes)
         has_device = batch.device >= 0
         verdict = self.network.verdict(maps.anomaly, maps.fine, maps.coarse, target.host)
         is_anomalous = (target.anomaly * (target.ignored < 0.5)).sum((1, 2, 3)) > MIN_CELL

@@ -56,13 +56,16 @@ class Targets:
     host: Tensor
 
     @classmethod
-    def of(cls, batch: CropBatch, categories: Sequence[str], numbers: Categories) -> Targets:
+    def of(
+        cls, batch: CropBatch, categories: Sequence[str], numbers: Categories, boxes: bool = False
+    ) -> Targets:
         """Compute the targets of a batch.
 
         Args:
             batch: crops.
             categories: names of all categories.
             numbers: numbers of categories of each sort.
+            boxes: True to fill the bounding boxes of prohibited items.
         """
         shares = batch.counts.float() / LABEL_PIXELS_PER_CELL
         instances = shares[:, FIRST_DEVICE : FIRST_DEVICE + MAX_DEVICES]
@@ -76,14 +79,33 @@ class Targets:
             .float()
             .sum(1, keepdim=True)
         )
+        of_categories = shares[:, : len(categories)]
+        if boxes:
+            of_categories = of_categories.clone()
+            of_categories[:, numbers.of_items] = fill_boxes(of_categories[:, numbers.of_items])
         return cls(
-            shares[:, : len(categories)],
+            of_categories,
             shares[:, : numbers.kinds].amax(1, keepdim=True),
             ((near >= 2) & (near > classes)).float(),
             instances.amax(1, keepdim=True),
             shares[:, IGNORED : IGNORED + 1],
             host,
         )
+
+
+def fill_boxes(shares: Tensor) -> Tensor:
+    """Return 1 in the bounding box of the cells of each (h, w) map, 0 elsewhere."""
+    shown = shares > 0
+    return (_span(shown.any(-1)).unsqueeze(-1) & _span(shown.any(-2)).unsqueeze(-2)).to(
+        shares.dtype
+    )
+
+
+def _span(shown: Tensor) -> Tensor:
+    """Return True from the first to the last True along the last axis."""
+    before = shown.int().cummax(-1).values
+    after = shown.flip(-1).int().cummax(-1).values.flip(-1)
+    return (before & after).bool()
 
 
 def map_loss(logits: Tensor, anomaly: Tensor, devices: Tensor, ignored: Tensor) -> Tensor:
