@@ -6,9 +6,9 @@ Items are cut out of pictures: annotated boxes of real scans, and boxes of items
 dataset drawn on random displays. Only boxes with little beside the item are used, and colours are
 divided by the colour around the item, so that hardly anything of its bag comes along. Each is
 multiplied into another picture, at a place where that shows something, as overlapping things
-multiply in an X-ray image. All four combinations have the same artefacts of cutting. The protocol
-is within-bag (:mod:`experiments.real_scans`); what the bag itself has annotated is left out. A
-region scores the sum of the odds of all prohibited items, as in ``bagscan screen``. The real scans
+multiply in an X-ray image. All combinations have the same artefacts of cutting; what a bag holds
+itself is measured as well. The protocol is within-bag (:mod:`experiments.real_scans`); beside an item that was put in, what the bag itself has annotated
+is left out. A region scores the sum of the odds of all prohibited items, as in ``bagscan screen``. The real scans
 are in ``BAGSCAN_DATA``; the composed pictures are not stored.
 """
 
@@ -40,6 +40,7 @@ from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
 from experiments.real_scans import measure, read_real, real_scans
 
+OWN = "own"  # items that lie in their bag as they were scanned
 PUT_IN = "put in"  # label of the item that was put into a bag
 MIN_SIDE_PX, MAX_SIDE_PX = 24, 220
 RIM_PX, MIN_RIM = 2, 0.75  # width of the rim of a box, and how bright it is if little lies there
@@ -81,12 +82,16 @@ def main() -> None:
         bags[name] = list(real_bags(subsample_evenly(records, arguments.count)))
         items[name] = [item for bag in real_bags(records) for item in cut_items(bag)]
     print({name: f"{len(bags[name])} bags, {len(items[name])} items" for name in bags}, flush=True)
-    for of_item, of_bag in itertools.product(items, bags):
-        result = compare(detector, items[of_item], bags[of_bag])
+    for of_item, of_bag in itertools.product((OWN, *items), bags):
+        if of_item == OWN:
+            shown = [bag for bag in bags[of_bag] if bag.objects]
+            result = measure([score(bag, detector) for bag in shown])
+        else:
+            result = compare(detector, items[of_item], bags[of_bag])
         figures = " ".join(f"{k} {result[k]:.3f}" for k in SHOWN)
         print(f"{of_item} items in {of_bag} bags: {figures}", flush=True)
         if arguments.keep:
-            counts = {"bags": len(bags[of_bag]), "items": len(items[of_item])}
+            counts = {"bags": len(bags[of_bag]), "items": len(items.get(of_item, ()))}
             data = {"name": arguments.set.name, "hash": detector.id, "counts": counts}
             keep(Run("items_and_bags", {"items": of_item, "bags": of_bag}), result, data=data)
 
@@ -99,23 +104,22 @@ def compare(
     views = []
     for bag in bags:
         composed = put_in(bag, items[int(rng.integers(len(items)))], rng)
-        if composed and (view := score(composed, detector)):
+        if composed and (view := only_class(score(composed, detector), PUT_IN)):
             views.append(view)
     return measure(views)
 
 
-def score(bag: Bag, detector: UsableDetector) -> ScoredView | None:
-    """Score the regions of a bag; other objects than the one put in are left out."""
+def score(bag: Bag, detector: UsableDetector) -> ScoredView:
+    """Score the regions of a bag."""
     view = View(bag.colours, RGB, "pseudo_colour")
     seen = detector.run_views([view]).views[0]
-    compared = score_bag(
+    return score_bag(
         seen.regions,
         any_item(item_log_odds(seen, detector.thresholds)),
         attenuation_map(view.pixels, view.channels),
         bag.objects,
         "",
     )
-    return only_class(compared, PUT_IN)
 
 
 def real_bags(records: Sequence[Record]) -> Iterator[Bag]:

@@ -269,11 +269,16 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
 def test_commands_calibrate_and_evaluate_a_detector(config, ranking, tmp_path):
     folder = str(ranking)
     calibrate = ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"]
-    for option, mirrored in (([], False), (["--mirrored"], True), ([], True)):
+    for option, mirrored, smoothing in (
+        ([], False, 0.0),
+        (["--mirrored", "--item-smoothing", "2"], True, 2.0),
+        ([], True, 2.0),
+    ):
         done = CliRunner().invoke(app, [*calibrate, *option])
         assert done.exit_code == 0, done.output
         assert "95 % interval" in done.output
-        assert Detector.load(folder).mirrored is mirrored
+        calibrated = Detector.load(folder)
+        assert (calibrated.mirrored, calibrated.item_smoothing) == (mirrored, smoothing)
     done = CliRunner().invoke(
         app,
         [

@@ -66,6 +66,7 @@ class UsableDetector:
         )
         self.thresholds = thresholds_of(description)
         self.mirrored: bool = settings.get("mirrored", False)
+        self.item_smoothing: float = settings.get("item_smoothing", 0.0)
         self.together: bool = (
             description["model"]["network"].get("two_views", {}).get("width", 0) > 0
         )
@@ -92,6 +93,7 @@ class UsableDetector:
             self.categories,
             self.together,
             self.mirrored,
+            self.item_smoothing,
         )
 
     def examine(self, views: Sequence[View]) -> list[Examined]:

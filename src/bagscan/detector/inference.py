@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from bagscan.core import Regions, View
 from bagscan.core.errors import ModelError
@@ -22,6 +22,7 @@ ORIENTATIONS: tuple[tuple[int, ...], ...] = ((), (-2,), (-1,), (-2, -1))
 DILATION_CELLS = 2  # by which a device's mask is dilated, to include items taped to the device
 MIN_OVERLAP = 0.5  # minimum share of a region inside a dilated device that it belongs to
 REGION_SIDE_PX = 16.0
+MAX_ITEM_LOGIT = 8.0  # logits of items beyond this are not more certain, but would spread further
 SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
 
 
@@ -89,6 +90,7 @@ def run_detector(
     categories: Categories,
     together: bool,
     mirrored: bool = False,
+    item_smoothing: float = 0.0,
 ) -> BagResult:
     """Run the detector on the views of a bag and split them into regions.
 
@@ -100,12 +102,13 @@ def run_detector(
         mirrored: True to evaluate mirrored views as well, and to average the logits of all four
             orientations: four times the work of the networks. Devices are those of the view as it
             is.
+        item_smoothing: see :func:`smooth_items`.
 
     Raises:
         ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
     orientations = ORIENTATIONS if mirrored else ORIENTATIONS[:1]
-    results = [_run_view(view, engine, categories, orientations) for view in views]
+    results = [_run_view(view, engine, categories, orientations, item_smoothing) for view in views]
     by_orientation = list(zip(*(result.maps for result in results), strict=True))
     if together:
         anomaly, devices = _mean_over_orientations(
@@ -135,7 +138,11 @@ class _SingleView:
 
 
 def _run_view(
-    view: View, engine: Engine, numbers: Categories, orientations: Sequence[tuple[int, ...]]
+    view: View,
+    engine: Engine,
+    numbers: Categories,
+    orientations: Sequence[tuple[int, ...]],
+    item_smoothing: float = 0.0,
 ) -> _SingleView:
     height, width = view.shape
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
@@ -153,7 +160,22 @@ def _run_view(
         anomaly = maps["anomaly"][0, 0, :h, :w]
         results.append(ViewMaps(merged[:, :h, :w], anomaly, tuple(devices), logits))
     prohibited = _mean([maps["categories"][0, numbers.of_items, :h, :w] for maps in outputs])
-    return _SingleView(tuple(results), prohibited)
+    return _SingleView(tuple(results), smooth_items(prohibited, item_smoothing))
+
+
+def smooth_items(logits: np.ndarray, cells: float) -> np.ndarray:
+    """Smooth maps of prohibited items by a Gaussian, so that an item counts by all of its cells.
+
+    On scanners that the network was not trained on, single cells are often wrong.
+
+    Args:
+        logits: (p, h, w), a map for each class.
+        cells: standard deviation in cells; 0 returns the maps unchanged.
+    """
+    if not cells:
+        return logits
+    limited = logits.clip(-MAX_ITEM_LOGIT, MAX_ITEM_LOGIT)
+    return np.asarray(gaussian_filter(limited, (0, cells, cells)))
 
 
 def _mean_over_orientations(

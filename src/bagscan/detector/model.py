@@ -44,6 +44,7 @@ class Detector:
         thresholds: see :class:`bagscan.detector.thresholds.Thresholds`.
         mirrored: True if the thresholds are for the mean over all mirrored views, see
             :func:`bagscan.detector.inference.run_detector`.
+        item_smoothing: likewise, see :func:`bagscan.detector.inference.smooth_items`.
         operating_point: None before calibration.
         about: training data and results.
         id: hash of the model folder.
@@ -56,6 +57,7 @@ class Detector:
     prohibited: int = 0
     thresholds: Thresholds = field(default_factory=Thresholds)
     mirrored: bool = False
+    item_smoothing: float = 0.0
     operating_point: OperatingPoint | None = None
     about: dict[str, Any] = field(default_factory=dict)
     id: str = "unsaved"
@@ -110,6 +112,7 @@ class Detector:
                 "prohibited": self.prohibited,
                 "thresholds": dataclasses.asdict(self.thresholds),
                 "mirrored": self.mirrored,
+                "item_smoothing": self.item_smoothing,
             },
             "operating_point": (
                 dataclasses.asdict(self.operating_point) if self.operating_point else None
@@ -165,6 +168,7 @@ class Detector:
             settings.get("prohibited", 0),
             thresholds,
             settings.get("mirrored", False),
+            settings.get("item_smoothing", 0.0),
             point,
             description["about"],
             identity,

@@ -198,7 +198,11 @@ def copy_weights(detector: Detector, trained: Detector) -> None:
 
 
 def calibrate_detector(
-    sets: Sequence[str], folder: Path, max_fpr: float, mirrored: bool | None = None
+    sets: Sequence[str],
+    folder: Path,
+    max_fpr: float,
+    mirrored: bool | None = None,
+    item_smoothing: float | None = None,
 ) -> Detector:
     """Choose thresholds on validation scenes of simulated sets and store them with the weights.
 
@@ -207,13 +211,15 @@ def calibrate_detector(
         folder: model folder of the detector.
         max_fpr: largest share of benign bags that raise an alarm.
         mirrored: whether the detector averages over mirrored views from now on; None keeps this.
+        item_smoothing: smoothing of maps of prohibited items from now on, in cells; None keeps it.
     """
     usable = load_model(folder)
     assert isinstance(usable, UsableDetector)
     usable.mirrored = usable.mirrored if mirrored is None else mirrored
+    usable.item_smoothing = usable.item_smoothing if item_smoothing is None else item_smoothing
     bags = [bag for name in sets for bag in score_dataset(Path(name), usable, "val")]
     detector = Detector.load(folder)
-    detector.mirrored = usable.mirrored
+    detector.mirrored, detector.item_smoothing = usable.mirrored, usable.item_smoothing
     anomalous = sum(bag.anomalous for bag in bags)
     for warning in warn_few_examples(
         {"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}
