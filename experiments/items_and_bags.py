@@ -7,9 +7,12 @@ dataset drawn on random displays. Only boxes with little beside the item are use
 divided by the colour around the item, so that hardly anything of its bag comes along. Each is
 multiplied into another picture, at a place where that shows something, as overlapping things
 multiply in an X-ray image. All combinations have the same artefacts of cutting; what a bag holds
-itself is measured as well. The protocol is within-bag (:mod:`experiments.real_scans`); beside an item that was put in, what the bag itself has annotated
-is left out. A region scores the sum of the odds of all prohibited items, as in ``bagscan screen``. The real scans
-are in ``BAGSCAN_DATA``; the composed pictures are not stored.
+itself is measured as well, and, for simulated bags, what a detector that knew every item's outline
+would reach: boxes hold more than their item.
+
+The protocol is within-bag (:mod:`experiments.real_scans`); beside an item that was put in, what the
+bag itself has annotated is left out. A region scores the sum of the odds of all prohibited items,
+as in ``bagscan screen``. The real scans are in ``BAGSCAN_DATA``; composed pictures are not stored.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
 from experiments.real_scans import measure, read_real, real_scans
 
+OUTLINES = "own, outlines known"  # a region scores the share of it that lies on an item
 OWN = "own"  # items that lie in their bag as they were scanned
 PUT_IN = "put in"  # label of the item that was put into a bag
 MIN_SIDE_PX, MAX_SIDE_PX = 24, 220
@@ -58,10 +62,12 @@ class Bag:
     Attributes:
         colours: (3, H, W) in [0, 1].
         objects: what is annotated in it.
+        outlines: (H, W) bool, pixels of items; None if unknown.
     """
 
     colours: np.ndarray
     objects: tuple[Annotation, ...]
+    outlines: np.ndarray | None = None
 
 
 def main() -> None:
@@ -82,12 +88,13 @@ def main() -> None:
         bags[name] = list(real_bags(subsample_evenly(records, arguments.count)))
         items[name] = [item for bag in real_bags(records) for item in cut_items(bag)]
     print({name: f"{len(bags[name])} bags, {len(items[name])} items" for name in bags}, flush=True)
-    for of_item, of_bag in itertools.product((OWN, *items), bags):
-        if of_item == OWN:
-            shown = [bag for bag in bags[of_bag] if bag.objects]
-            result = measure([score(bag, detector) for bag in shown])
-        else:
+    rows = [(OUTLINES, "simulated"), *itertools.product((OWN, *items), bags)]
+    for of_item, of_bag in rows:
+        if of_item in items:
             result = compare(detector, items[of_item], bags[of_bag])
+        else:
+            shown = [bag for bag in bags[of_bag] if bag.objects]
+            result = measure([score(bag, detector, of_item == OUTLINES) for bag in shown])
         figures = " ".join(f"{k} {result[k]:.3f}" for k in SHOWN)
         print(f"{of_item} items in {of_bag} bags: {figures}", flush=True)
         if arguments.keep:
@@ -109,13 +116,16 @@ def compare(
     return measure(views)
 
 
-def score(bag: Bag, detector: UsableDetector) -> ScoredView:
-    """Score the regions of a bag."""
+def score(bag: Bag, detector: UsableDetector, by_outlines: bool = False) -> ScoredView:
+    """Score the regions of a bag, by the detector or by the known outlines of items."""
     view = View(bag.colours, RGB, "pseudo_colour")
     seen = detector.run_views([view]).views[0]
+    scores = any_item(item_log_odds(seen, detector.thresholds))
+    if by_outlines and bag.outlines is not None:
+        scores = seen.regions.overlap(bag.outlines)
     return score_bag(
         seen.regions,
-        any_item(item_log_odds(seen, detector.thresholds)),
+        scores,
         attenuation_map(view.pixels, view.channels),
         bag.objects,
         "",
@@ -138,15 +148,19 @@ def simulated_bags(folder: Path) -> Iterator[Bag]:
         height, width = view.pixels.shape[1:]
         colours = 1 - recolour(whole_view(view, False)[0], draw_display(rng)) / COLOUR_SCALE
         objects = []
-        for name in set(NAMES) & set(names):
+        on_items = np.zeros(view.labels.shape[1:], bool)
+        for name in sorted(set(NAMES) & set(names)):
             mask = (view.sets == names.index(name)).any(1)[view.labels[0]]
+            on_items |= mask
             for rows, columns in ndimage.find_objects(ndimage.label(mask)[0]):
                 x1, y1, x2, y2 = (
                     float(LABEL_STRIDE * side)
                     for side in (columns.start, rows.start, columns.stop, rows.stop)
                 )
                 objects.append(Annotation(name, (x1, y1, min(x2, width), min(y2, height))))
-        yield Bag(colours[:, :height, :width].clip(0, 1), tuple(objects))
+        fine = on_items.repeat(LABEL_STRIDE, 0).repeat(LABEL_STRIDE, 1)[:height, :width]
+        outlines = np.pad(fine, [(0, height - fine.shape[0]), (0, width - fine.shape[1])])
+        yield Bag(colours[:, :height, :width].clip(0, 1), tuple(objects), outlines)
 
 
 def cut_items(bag: Bag) -> Iterator[np.ndarray]:

@@ -158,6 +158,13 @@ shows what would have come of it.
 
 {adapted}
 
+Is it the items or the bags that make real scans hard? Items cut out of simulated and real pictures,
+put into simulated and real bags, and items as they lie in their own bags (`own`); no two of these
+differ much (`python -m experiments.items_and_bags`). Boxes hold more than the item, so not even a
+detector that knows every item's outline reaches 1.
+
+{items_and_bags}
+
 What each part of their training is worth: one change at a time, on a sample of the same scans
 (`python -m experiments.ablation`).
 
@@ -174,6 +181,11 @@ The rate is that of one process per core; milliseconds are those of one thread.
 The share outside the networks is the share of that time.
 
 {whole_path}
+
+Training of a detector for raw scans, all processes together; bfloat16 where the processor has it
+(`python -m experiments.training_speed`).
+
+{training_speed}
 
 Time of a whole process, in seconds. The first run may compile kernels.
 
@@ -288,6 +300,12 @@ ADAPTED: dict[str, tuple[str, Cell]] = {
     "hit@1 before": ("hit_at_1_before", number(2)),
     "hit@1 after": ("hit_at_1", number(2)),
 }
+IN_BAGS = ("objects", "AUROC", "95 %", "attenuation", "hit@1", "attenuation, hit@1")
+TRAINING_SPEED: dict[str, tuple[str, Cell]] = {
+    "crops per second": ("crops_per_s", number(0)),
+    "seconds per step": ("step_s", number(2)),
+    "share of drawing": ("drawing_share", percent),
+}
 ABLATION = {
     f"{name}: {heading}": (f"{scans}_{figure}", number(decimals))
     for scans, name in (("sixray", "SIXray"), ("multiscanner", "five scanners"))
@@ -379,6 +397,14 @@ def main() -> None:
             {name: REAL_SCANS[name] for name in ("AUROC", "95 %", "hit@1", "found at four")},
         ),
         "ablation": table(read_table("ablation"), ("change", "set", "steps", "seed"), ABLATION),
+        "items_and_bags": table(
+            [_with_auroc_interval(record) for record in read_table("items_and_bags")],
+            ("items", "bags"),
+            {name: REAL_SCANS[name] for name in IN_BAGS},
+        ),
+        "training_speed": table(
+            read_table("training_speed"), ("network", "processes", "bfloat16"), TRAINING_SPEED
+        ),
         "whole_path": table(read_table("whole_path"), ("model", "runtime"), SPEED),
         "superpixels": table(read_table("superpixels"), ("method", "asked"), SUPERPIXELS),
         "superpixel_speed": table(
