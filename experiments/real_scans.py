@@ -36,7 +36,6 @@ from bagscan.evaluation.within_bag import (
     bag_values,
     only_class,
     score_bag,
-    segment_arrays,
     summarise,
     value_scans,
 )
@@ -61,7 +60,8 @@ SAME = {
     "nailpolish": ("nail_polish",),
 }
 ScoredScan = tuple[ScoredView, np.ndarray]  # and (n, classes) scores relative to thresholds
-FALSE_REGIONS = (0.1, 0.25, 0.5, 1, 2, 4, 8)  # per scan, at which found objects are counted
+FALSE_MARKS = (0.1, 0.25, 0.5, 1, 2, 4, 8)  # per scan, at which found objects are counted
+REACH_PX = 48  # regions that are closer than this are one mark
 
 
 def main() -> None:
@@ -175,16 +175,19 @@ def measure(views: Sequence[ScoredView]) -> dict[str, Any]:
         result |= {name: own[name], f"{name}_low": low, f"{name}_high": high}
         result[f"attenuation_{name}"] = control[name]
     darkness = [replace(view, scores=view.attenuation) for view in views]
-    for rate in FALSE_REGIONS:
+    for rate in FALSE_MARKS:
         result[f"found_at_{rate:g}"] = found_at(views, rate)
         result[f"attenuation_found_at_{rate:g}"] = found_at(darkness, rate)
     return result
 
 
 def found_at(views: Sequence[ScoredView], rate: float) -> float:
-    """Return the share of objects found at ``rate`` false regions per scan, with one threshold."""
-    truth, scores, _ = segment_arrays(views)
-    benign = np.sort(scores[truth == 0])[::-1]
+    """Return the share of objects found at ``rate`` false marks per scan, with one threshold.
+
+    A false mark is a benign region that no higher region lies close to.
+    """
+    marks = [view.scores[(view.truth == 0) & view.marks(REACH_PX)] for view in views]
+    benign = np.sort(np.concatenate(marks))[::-1]
     threshold = benign[min(int(rate * len(views)), len(benign) - 1)]
     highest = [
         view.scores[view.segments_of(k)].max(initial=-np.inf)

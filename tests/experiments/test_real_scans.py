@@ -15,8 +15,8 @@ from experiments.real_scans import SAME, found_at, groups_of, measure
 MODEL = Path("experiments/models/prohibited")
 
 
-def view(scores, on, attenuation=None, label="Gun", group="a"):
-    """A view with one object on the regions ``on``."""
+def view(scores, on, attenuation=None, label="Gun", group="a", apart=100.0):
+    """A view with one object on the regions ``on``, in a row with centres so many pixels apart."""
     overlap = np.array(on, float)[:, None]
     n = len(scores)
     return ScoredView(
@@ -28,13 +28,19 @@ def view(scores, on, attenuation=None, label="Gun", group="a"):
         np.ones(n, bool),
         (label,),
         group,
+        centres=np.stack([np.arange(n) * apart, np.zeros(n)], 1),
     )
 
 
-def test_objects_are_counted_at_a_number_of_false_regions_per_scan():
+def test_objects_are_counted_at_a_number_of_false_marks_per_scan():
     views = [view([3, 5, 1, 0], [1, 0, 0, 0]), view([4, 2, 1, 0], [1, 0, 0, 0])]
     assert found_at(views, 0.0) == 0.0, "the highest benign region has 5"
     assert found_at(views, 0.5) == 1.0, "one false region in two scans"
+    beside = [view([3, 2, 2, 2, 2], [1, 0, 0, 0, 0], apart=20), view([1, 0], [1, 0])]
+    assert found_at(beside, 0.5) == 1.0, (
+        "one false mark is too far from the object to be part of it"
+    )
+    assert found_at(beside, 0.0) == 0.5
     darker = [view([0, 1], [1, 0]), view([2, 1], [1, 0])]
     assert found_at(darker, 0.0) == 0.5
 

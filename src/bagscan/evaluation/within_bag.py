@@ -37,6 +37,7 @@ class ScoredView:
         scan: id of the scan; intervals resample scans. If empty, the view is a scan of its own.
         view: name of the view.
         about: metadata of the item and its bag.
+        centres: (n, 2) row and column of the centre of each region; empty if unknown.
     """
 
     scores: np.ndarray
@@ -50,6 +51,7 @@ class ScoredView:
     scan: str = ""
     view: str = "0"
     about: About = field(default_factory=About)
+    centres: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
 
     @property
     def anomalous(self) -> bool:
@@ -81,6 +83,19 @@ class ScoredView:
         return np.asarray(
             (share >= POSITIVE_FROM) | ((share == share.max(initial=0)) & (share > 0))
         )
+
+    def marks(self, reach_px: float) -> np.ndarray:
+        """Return (n,) bool, the foreground regions that none with a higher score lies close to.
+
+        A reader sees neighbouring regions that are flagged as one mark. Of equal ones, one counts.
+
+        Args:
+            reach_px: distance of centres up to which regions are close.
+        """
+        rank = np.where(self.foreground, self.scores, -np.inf).argsort(kind="stable").argsort()
+        apart = np.linalg.norm(self.centres[:, None] - self.centres[None], axis=2)
+        highest = np.where(apart <= reach_px, rank[None], -1).max(1, initial=-1)
+        return np.asarray(self.foreground & (rank == highest))
 
     def pixel_iou(self, threshold: float) -> float:
         """Return the intersection over union of flagged pixels and pixels of objects.
@@ -193,6 +208,7 @@ def score_bag(
         else on_item(regions, item),
         labels=tuple(a.label for a in annotations),
         group=group,
+        centres=np.stack([region_means(regions, axis) for axis in np.indices(regions.shape)], 1),
     )
 
 
@@ -328,5 +344,6 @@ def only_class(bag: ScoredView, label: str) -> ScoredView | None:
         inside=overlap.max(1, initial=0),
         areas=bag.areas[kept],
         foreground=bag.foreground[kept],
+        centres=bag.centres[kept] if len(bag.centres) else bag.centres,
         labels=(label,) * int(is_class.sum()),
     )
