@@ -37,9 +37,7 @@ def test_objects_are_counted_at_a_number_of_false_marks_per_scan():
     assert found_at(views, 0.0) == 0.0, "the highest benign region has 5"
     assert found_at(views, 0.5) == 1.0, "one false region in two scans"
     beside = [view([3, 2, 2, 2, 2], [1, 0, 0, 0, 0], apart=20), view([1, 0], [1, 0])]
-    assert found_at(beside, 0.5) == 1.0, (
-        "one false mark is too far from the object to be part of it"
-    )
+    assert found_at(beside, 0.5) == 1.0, "one mark is too far from the object"
     assert found_at(beside, 0.0) == 0.5
     darker = [view([0, 1], [1, 0]), view([2, 1], [1, 0])]
     assert found_at(darker, 0.0) == 0.5
