@@ -175,26 +175,28 @@ def measure(views: Sequence[ScoredView]) -> dict[str, Any]:
         result |= {name: own[name], f"{name}_low": low, f"{name}_high": high}
         result[f"attenuation_{name}"] = control[name]
     darkness = [replace(view, scores=view.attenuation) for view in views]
-    for rate in FALSE_MARKS:
-        result[f"found_at_{rate:g}"] = found_at(views, rate)
-        result[f"attenuation_found_at_{rate:g}"] = found_at(darkness, rate)
+    for prefix, scored in (("", views), ("attenuation_", darkness)):
+        found = count_found(scored, FALSE_MARKS)
+        result |= {f"{prefix}found_at_{rate:g}": share for rate, share in found.items()}
     return result
 
 
-def found_at(views: Sequence[ScoredView], rate: float) -> float:
-    """Return the share of objects found at ``rate`` false marks per scan, with one threshold.
+def count_found(views: Sequence[ScoredView], rates: Sequence[float]) -> dict[float, float]:
+    """Return the share of objects found at each number of false marks per scan, with one threshold.
 
     A false mark is a benign region that no higher region lies close to.
     """
     marks = [view.scores[(view.truth == 0) & view.marks(REACH_PX)] for view in views]
     benign = np.sort(np.concatenate(marks))[::-1]
-    threshold = benign[min(int(rate * len(views)), len(benign) - 1)]
-    highest = [
-        view.scores[view.segments_of(k)].max(initial=-np.inf)
-        for view in views
-        for k in range(len(view.labels))
-    ]
-    return float(np.mean(np.array(highest) > threshold))
+    highest = np.array(
+        [
+            view.scores[view.segments_of(k)].max(initial=-np.inf)
+            for view in views
+            for k in range(len(view.labels))
+        ]
+    )
+    allowed = {rate: min(int(rate * len(views)), len(benign) - 1) for rate in rates}
+    return {rate: float(np.mean(highest > benign[count])) for rate, count in allowed.items()}
 
 
 if __name__ == "__main__":

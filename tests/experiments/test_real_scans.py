@@ -10,7 +10,7 @@ from bagscan.evaluation.within_bag import ScoredView
 from bagscan.model_folder import verified_id
 from bagscan.simulate.prohibited import NAMES as PROHIBITED
 from experiments.engine import read_table
-from experiments.real_scans import SAME, found_at, groups_of, measure
+from experiments.real_scans import SAME, count_found, groups_of, measure
 
 MODEL = Path("experiments/models/prohibited")
 
@@ -30,6 +30,10 @@ def view(scores, on, attenuation=None, label="Gun", group="a", apart=100.0):
         group,
         centres=np.stack([np.arange(n) * apart, np.zeros(n)], 1),
     )
+
+
+def found_at(views, rate):
+    return count_found(views, [rate])[rate]
 
 
 def test_objects_are_counted_at_a_number_of_false_marks_per_scan():

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from bagscan.core import Annotation, Regions
 from bagscan.core.about import About
@@ -93,9 +94,11 @@ class ScoredView:
             reach_px: distance of centres up to which regions are close.
         """
         rank = np.where(self.foreground, self.scores, -np.inf).argsort(kind="stable").argsort()
-        apart = np.linalg.norm(self.centres[:, None] - self.centres[None], axis=2)
-        highest = np.where(apart <= reach_px, rank[None], -1).max(1, initial=-1)
-        return np.asarray(self.foreground & (rank == highest))
+        pairs = cKDTree(self.centres).query_pairs(reach_px, output_type="ndarray")
+        lower = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+        is_mark = self.foreground.copy()
+        is_mark[lower] = False
+        return is_mark
 
     def pixel_iou(self, threshold: float) -> float:
         """Return the intersection over union of flagged pixels and pixels of objects.
