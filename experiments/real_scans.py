@@ -184,19 +184,23 @@ def measure(views: Sequence[ScoredView]) -> dict[str, Any]:
 def count_found(views: Sequence[ScoredView], rates: Sequence[float]) -> dict[float, float]:
     """Return the share of objects found at each number of false marks per scan, with one threshold.
 
-    A false mark is a benign region that no higher region lies close to.
+    A mark is a region that no higher region lies close to. It is false if it is benign, and an
+    object is found if it holds one.
     """
-    marks = [view.scores[(view.truth == 0) & view.marks(REACH_PX)] for view in views]
-    benign = np.sort(np.concatenate(marks))[::-1]
-    highest = np.array(
-        [
-            view.scores[view.segments_of(k)].max(initial=-np.inf)
-            for view in views
+    false, highest = [], []
+    for view in views:
+        marks = view.marks(REACH_PX)
+        false.append(view.scores[marks & (view.truth == 0)])
+        highest += [
+            view.scores[marks & view.segments_of(k)].max(initial=-np.inf)
             for k in range(len(view.labels))
         ]
-    )
-    allowed = {rate: min(int(rate * len(views)), len(benign) - 1) for rate in rates}
-    return {rate: float(np.mean(highest > benign[count])) for rate, count in allowed.items()}
+    benign = np.sort(np.concatenate(false))[::-1]
+    allowed = {rate: int(rate * len(views)) for rate in rates}
+    thresholds = {
+        rate: benign[count] if count < len(benign) else -np.inf for rate, count in allowed.items()
+    }
+    return {rate: float(np.mean(np.array(highest) > t)) for rate, t in thresholds.items()}
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ def test_objects_are_counted_at_a_number_of_false_marks_per_scan():
     beside = [view([3, 2, 2, 2, 2], [1, 0, 0, 0, 0], apart=20), view([1, 0], [1, 0])]
     assert found_at(beside, 0.5) == 1.0, "one mark is too far from the object"
     assert found_at(beside, 0.0) == 0.5
+    higher = [view([1, 3, 0, 0], [1, 0, 0, 0], apart=20), view([0], [1])]
+    assert found_at(higher, 4) == 0.5, "the first object has no mark of its own"
     darker = [view([0, 1], [1, 0]), view([2, 1], [1, 0])]
     assert found_at(darker, 0.0) == 0.5
 
