@@ -3,7 +3,7 @@
     python -m experiments.ablation SET [--other NAME=SET ...] [--seeds 3] [--steps 600] [--keep]
 
 Every row changes one thing of ``--preset detector_colour``: the displays of scanners, changes of
-size, overlaid bags, labels of other things than items, masks of items, the frozen backbone, or the
+size, overlaid bags, labels of other things than items, boxes of items, the frozen backbone, or the
 dataset (``--other``, see ``experiments/recipes``). All rows have the same number of steps; the
 unchanged one is trained with several seeds, the others with the first. The figures are within-bag,
 see :mod:`experiments.real_scans`. To use two cores:
@@ -30,7 +30,7 @@ CHANGES: dict[str, list[str]] = {
     "one size": ["training.scale=0.12"],
     "no overlaid bags": ["training.overlay=0"],
     "labels of items alone": ["training.category_weight=0"],
-    "boxes in place of masks": ["training.item_labels=boxes"],
+    "outlines in place of boxes": ["training.item_labels=masks"],
 }
 
 

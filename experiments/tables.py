@@ -124,8 +124,8 @@ unseen families):
 {aims}
 
 Other scans, other devices and another scanner, never used to choose anything
-(`python -m experiments.detector_elsewhere`): known pieces with something hidden anew, another
-collection of devices, and another scanner's.
+(`python -m experiments.detector_elsewhere`): known pieces with something hidden anew, the same with
+nothing else in the bags (`bare_devices`), another collection of devices, and another scanner's.
 
 {detector_elsewhere}
 
@@ -148,21 +148,22 @@ Aims: SIXray AUROC .93 and hit@1 .80, five other scanners .88 and .60.
 
 {real_scans}
 
-Training on few labelled real scans, from the simulated model and from ImageNet weights, compared on
-150 other scans of each collection (`python -m experiments.few_labels`; the weights are deleted):
+Training on few labelled real scans, from a simulated model and from ImageNet weights, compared on
+150 other scans of each collection (`python -m experiments.few_labels`; the weights are deleted).
+The simulated model was the one before the present, trained on outlines (SIXray .815, others .732):
 
 {few_labels}
 
 Adaptation without labels (`bagscan adapt`) to half of the scans of each scanner, compared on others
 (`python -m experiments.adapted`). Where its check does not improve, the command refuses; the table
-shows what would have come of it.
+shows what would have come of it, with the model before the present one.
 
 {adapted}
 
 Is it the items or the bags that make real scans hard? Items cut out of simulated and real pictures,
-put into simulated and real bags, and items as they lie in their own bags (`own`); no two of these
-differ much (`python -m experiments.items_and_bags`). Boxes hold more than the item, so not even a
-detector that knows every item's outline reaches 1.
+put into simulated and real bags, with the model before the present one; no two of these differ much
+(`python -m experiments.items_and_bags`). Last, items as they lie in simulated bags, scored by their
+known outlines: boxes hold more than the item, so not even these reach an AUROC of 1.
 
 {items_and_bags}
 

@@ -214,8 +214,7 @@ def test_items_have_a_share_of_the_false_alarms_and_bags_with_items_cause_none()
     scores = [decide_regions(b.seen, thresholds)[0][0] for b in benign]
     by_item = [((n >= 0) & (s >= 0.5)).any() for n, s in zip(numbers, scores, strict=True)]
     assert sum(by_item) == 4, "40 % of 0.1 of 100 bags"
-    typical = np.quantile([b.views[0].seen.prohibited[:, 1].max() for b in benign], 0.9)
-    assert thresholds.prohibited[0] == pytest.approx(-9.0 + thresholds.prohibited[1] - typical)
+    assert len(set(thresholds.prohibited)) == 1
     assert point.expected_fpr <= 0.1
     assert measure(armed, thresholds)["item_found"] == 1.0
 

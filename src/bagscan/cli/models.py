@@ -100,7 +100,7 @@ def calibrate(
             max=10.0,
             help=(
                 "Detectors of prohibited items: smooth their maps by this many cells of 8 px, "
-                "from now on. On scanners that a model was not trained on, 3 ranks items better. "
+                "from now on. On scanners that a model was not trained on, 2 ranks items better. "
                 "Default: as the model does."
             ),
         ),

@@ -23,7 +23,6 @@ SAME_SEPARATION = 0.002  # sums of two AUROCs that differ by less are as good
 MARGINS, LESSERS = (0.1, 0.25, 0.5, 1.0), (0.5, 2.0)  # candidates, see Thresholds
 OUTSIDE_SHARE = 0.05  # share of the allowed false alarms that regions outside devices may cause
 ITEM_SHARE = 0.4  # the same for prohibited items, if the detector knows any
-TYPICAL = 0.9  # quantile over benign bags that makes classes of prohibited items comparable
 
 
 def calibrate_thresholds(
@@ -79,9 +78,10 @@ def calibrate_thresholds(
 def _item_thresholds(
     bags: Sequence[ScoredBag], benign: np.ndarray, share: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose a threshold for each class, with which at most ``share`` of benign bags alarm.
+    """Choose one threshold for all classes, with which at most ``share`` of benign bags alarm.
 
-    Each is as far above a typical highest value of its class, so that no class causes most alarms.
+    Thresholds by class, from how high each reaches on benign bags, rank items on other scanners
+    worse, since other things are mistaken for them there.
 
     Args:
         bags: scored bags.
@@ -92,13 +92,12 @@ def _item_thresholds(
         The (p,) thresholds, and (bags,) bool, whether a bag alarms.
     """
     regions = [np.concatenate([view.seen.prohibited for view in bag.views]) for bag in bags]
-    if not regions[0].shape[1]:
+    n_classes = regions[0].shape[1]
+    if not n_classes:
         return np.zeros(0), np.zeros(len(bags), bool)
-    highest = np.array([logits.max(0, initial=LOWEST) for logits in regions])
-    typical = np.quantile(highest[benign], TYPICAL, axis=0)
-    excess = np.array([any_item(logits - typical).max(initial=LOWEST) for logits in regions])
-    limit = _threshold_above(excess[benign], share)
-    return typical + limit, excess >= limit
+    highest = np.array([any_item(logits).max(initial=LOWEST) for logits in regions])
+    limit = _threshold_above(highest[benign], share)
+    return np.full(n_classes, limit), highest >= limit
 
 
 def _threshold_above(benign: np.ndarray, share: float) -> float:
