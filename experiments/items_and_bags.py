@@ -4,7 +4,7 @@
 
 Items are cut out of pictures: annotated boxes of real scans, and boxes of items of a simulated
 dataset drawn on random displays. Only boxes with little beside the item are used, and colours are
-divided by the colour around the item, so that hardly anything of its bag comes along. Each is
+divided by the colour around the item, so that little of its bag is left. Each is
 multiplied into another picture, at a place where that shows something, as overlapping things
 multiply in an X-ray image. All combinations have the same artefacts of cutting; what a bag holds
 itself is measured as well, and, for simulated bags, what a detector that knew every item's outline

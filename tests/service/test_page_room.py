@@ -237,8 +237,8 @@ def test_the_truth_of_a_simulated_bag_stands_with_the_bag_before(make_house, ent
     def with_truth(route):
         answer = route.fetch()
         # Not `response=answer`: its Content-Length would be that of the shorter body.
-        told = answer.json() | {"truth": "A blade was hidden in the phone."}
-        route.fulfill(status=answer.status, json=told)
+        body = answer.json() | {"truth": "A blade was hidden in the phone."}
+        route.fulfill(status=answer.status, json=body)
 
     page.route("**/decisions", with_truth)
     press(page, "s", "1", "Control+Enter")

@@ -88,10 +88,7 @@ class ScoredView:
     def marks(self, reach_px: float) -> np.ndarray:
         """Return (n,) bool, the foreground regions that none with a higher score lies close to.
 
-        A reader sees neighbouring regions that are flagged as one mark. Of equal ones, one counts.
-
-        Args:
-            reach_px: distance of centres up to which regions are close.
+        A reader sees flagged regions whose centres are within ``reach_px`` as one mark.
         """
         rank = np.where(self.foreground, self.scores, -np.inf).argsort(kind="stable").argsort()
         pairs = cKDTree(self.centres).query_pairs(reach_px, output_type="ndarray")
