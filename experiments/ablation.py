@@ -21,7 +21,7 @@ from bagscan.cli.terminal import PRESETS
 from bagscan.training.compute import compute
 from bagscan.training.experiment import read_experiment, train
 from experiments.engine import Run, keep, remaining
-from experiments.real_scans import measure_model, real_scans
+from experiments.real_scans import load_detector, measure_all, real_scans
 
 CHANGES: dict[str, list[str]] = {
     "everything": [],
@@ -98,9 +98,10 @@ def configuration(
 
 def measure_collections(folder: Path, limit: int) -> dict[str, float]:
     """Return scans, AUROC and hit@1 of a detector and of attenuation on each collection."""
+    detector = load_detector(folder)
     result: dict[str, float] = {}
     for name, records in real_scans(limit).items():
-        figures = measure_model(records, folder)
+        figures = measure_all(records, detector)
         result[f"{name}_scans"] = len(records)
         for figure in ("auroc", "hit_at_1", "attenuation_auroc", "attenuation_hit_at_1"):
             result[f"{name}_{figure}"] = float(figures[figure])

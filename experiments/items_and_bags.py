@@ -4,11 +4,11 @@
 
 Items are cut out of pictures: annotated boxes of real scans, and boxes of items of a simulated
 dataset drawn on random displays. Only boxes with little beside the item are used, and colours are
-divided by the colour around the item, so that little of its bag is left. Each is
-multiplied into another picture, at a place where that shows something, as overlapping things
-multiply in an X-ray image. All combinations have the same artefacts of cutting; what a bag holds
-itself is measured as well, and, for simulated bags, what a detector that knew every item's outline
-would reach: boxes hold more than their item.
+divided by the colour around the item, so that little of its bag is left. Each is multiplied into
+another picture, at a place where that shows something, as overlapping things multiply in an X-ray
+image. All combinations have the same artefacts of cutting; what a bag holds itself is measured as
+well, and, for simulated bags, what a detector that knew every item's outline would reach: boxes
+hold more than their item.
 
 The protocol is within-bag (:mod:`experiments.real_scans`); beside an item that was put in, what the
 bag itself has annotated is left out. A region scores the sum of the odds of all prohibited items,
@@ -37,11 +37,10 @@ from bagscan.detector.sampling import whole_view
 from bagscan.evaluation.within_bag import ScoredView, attenuation_map, only_class, score_bag
 from bagscan.formats.quantities import RGB
 from bagscan.imaging.display import draw_display
-from bagscan.runtime.load import load_model
 from bagscan.simulate.prohibited import NAMES
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
-from experiments.real_scans import measure, read_real, real_scans
+from experiments.real_scans import load_detector, measure, read_real, real_scans
 
 OUTLINES = "own, outlines known"  # a region scores the share of it that lies on an item
 OWN = "own"  # items that lie in their bag as they were scanned
@@ -79,8 +78,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=150, help="bags of each kind")
     parser.add_argument("--keep", action="store_true", help="store in the table items_and_bags")
     arguments = parser.parse_args()
-    detector = load_model(arguments.model)
-    assert isinstance(detector, UsableDetector)
+    detector = load_detector(arguments.model)
     simulated = list(simulated_bags(arguments.set))
     bags = {"simulated": subsample_evenly(simulated, arguments.count)}
     items = {"simulated": [item for bag in simulated for item in cut_items(bag)]}

@@ -72,8 +72,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, help="scans of each dataset; 0 for all")
     parser.add_argument("--keep", default="", help="name of the model in the table real_scans")
     arguments = parser.parse_args()
-    detector = load_model(arguments.model)
-    assert isinstance(detector, UsableDetector)
+    detector = load_detector(arguments.model)
     for name, records in real_scans(arguments.limit).items():
         scored = score_records(records, detector)
         for group, views in groups_of(scored, detector.prohibited).items():
@@ -83,6 +82,13 @@ def main() -> None:
                 settings = {"model": arguments.keep, "scans": name, "group": group}
                 data = {"name": name, "hash": detector.id, "counts": {"views": len(views)}}
                 keep(Run("real_scans", settings), result, data=data)
+
+
+def load_detector(folder: Path) -> UsableDetector:
+    """Load a detector on the fastest runtime."""
+    detector = load_model(folder)
+    assert isinstance(detector, UsableDetector)
+    return detector
 
 
 def real_scans(limit: int) -> dict[str, list[Record]]:
@@ -135,9 +141,7 @@ def measure_all(records: Sequence[Record], detector: UsableDetector) -> dict[str
 
 def measure_model(records: Sequence[Record], folder: Path) -> dict[str, Any]:
     """Return the figures of :func:`measure_all` of a model folder."""
-    detector = load_model(folder)
-    assert isinstance(detector, UsableDetector)
-    return measure_all(records, detector)
+    return measure_all(records, load_detector(folder))
 
 
 def groups_of(scans: Sequence[ScoredScan], names: Sequence[str]) -> dict[str, list[ScoredView]]:
