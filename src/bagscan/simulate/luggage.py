@@ -1,6 +1,7 @@
 """Things of real luggage, with the metal parts of bags and clothes.
 
-Some resemble prohibited items: rods and tins resemble pressure cans, buckles resemble handcuffs.
+Some resemble prohibited items: rods and tins resemble pressure cans, buckles handcuffs, and ribs
+of umbrellas blades.
 """
 
 from __future__ import annotations
@@ -176,6 +177,46 @@ def underwires(b: Builder) -> None:
         b.wire("stainless_steel", arc + at, b.rng.uniform(0.7, 1.2))
 
 
+def folded_umbrella(b: Builder) -> None:
+    """Add a folded umbrella: a shaft in a bundle of steel ribs, in cloth, with a handle."""
+    long, metal = b.rng.uniform(200, 300), str(b.rng.choice(["stainless_steel", "aluminium"]))
+    b.tube("stainless_steel", 4.5, 3.8, long, axis="x", segments=12)
+    ribs, spread = int(b.rng.integers(6, 11)), b.rng.uniform(1.0, 1.25)
+    for member in range(int(b.rng.integers(2, 4))):
+        radius, half = 7.0 + 3.2 * member, long * b.rng.uniform(0.34, 0.46)
+        for k in range(ribs):
+            turn = 2 * np.pi * (k + 0.4 * member) / ribs
+            way = radius * np.array([0.0, np.cos(turn), np.sin(turn)])
+            ends = np.array([[-half, 0, 0] + way, [half, 0, 0] + spread * way])
+            b.wire(metal, ends, b.rng.uniform(0.8, 1.2))
+    b.tube("polyester", b.rng.uniform(20, 26), 18.5, long * 0.94, axis="x", density=0.7)
+    b.cylinder("pc_abs", b.rng.uniform(11, 16), 45, (long / 2 + 23, 0, 0), 18, axis="x")
+
+
+def chain_strap(b: Builder) -> None:
+    """Add the chain of a handbag, in waves: every other link stands on its edge."""
+    radius, metal = b.rng.uniform(3.0, 6.0), str(b.rng.choice(["brass", "zamak", "iron"]))
+    pitch, wave = 2 * radius + 0.3, b.rng.uniform(30, 80)
+    at, heading = np.zeros(2), 0.0
+    for k in range(int(b.rng.uniform(250, 600) / pitch)):
+        heading += b.rng.uniform(0.3, 1.0) * pitch / wave * np.sign(np.sin(k * pitch / wave))
+        at = at + pitch * np.array([np.cos(heading), np.sin(heading)])
+        with b.frame((*at, radius), rotation_xyz(0, 0, heading)):
+            axis = "y" if k % 2 else "z"
+            b.tube(metal, radius, radius * 0.62, radius * 0.38, segments=10, axis=axis)
+
+
+def coin_heap(b: Builder) -> None:
+    """Add loose coins in up to four layers."""
+    for layer in range(int(b.rng.integers(1, 5))):
+        shift = b.rng.uniform(-14, 14, 2)
+        for x, y in ((i * 27.0, j * 27.0) for i in range(3) for j in range(2)):
+            if b.rng.random() < 0.75:
+                metal = str(b.rng.choice(["brass", "nickel", "copper"]))
+                centre = (x + shift[0], y + shift[1], 2.6 * layer)
+                b.cylinder(metal, b.rng.uniform(8, 13), b.rng.uniform(1.5, 2.4), centre, 20)
+
+
 LUGGAGE: dict[str, Callable[[Builder], None]] = {
     "fittings": fittings,
     "rods": rods,
@@ -186,4 +227,7 @@ LUGGAGE: dict[str, Callable[[Builder], None]] = {
     "pens": pens,
     "watch": watch,
     "underwires": underwires,
+    "folded_umbrella": folded_umbrella,
+    "chain_strap": chain_strap,
+    "coin_heap": coin_heap,
 }

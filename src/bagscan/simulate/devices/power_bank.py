@@ -23,72 +23,73 @@ DIMENSIONS = {
     "ports": (1, 2, 3),
     "corner_mm": (4.0, 12.0),
 }
+ROUND = {"round_cells": 1, "stick": 1, "two_rows": 2}  # layouts of round cells: rows end to end
 
 
 def build(b: Builder, d: SimpleNamespace, layout: str) -> None:
-    """Add a power bank that lies flat, with its ports at +y."""
-    if layout in ("round_cells", "stick"):
-        n = 1 if layout == "stick" else d.cells
-        width, outer_length, h = (
-            n * (2 * d.cell_radius_mm + 1) + 2 * d.wall_mm + 2,
-            d.cell_mm + d.board_mm + 14,
+    """Add a power bank that lies flat, with its ports at +y.
+
+    Beside ``LAYOUTS`` it knows ``two_rows``, round cells end to end in two rows.
+    """
+    rows, side_by_side = ROUND.get(layout, 0), 1 if layout == "stick" else d.cells
+    size = (d.width_mm, d.length_mm, d.height_mm)
+    if rows:
+        size = (
+            side_by_side * (2 * d.cell_radius_mm + 1) + 2 * d.wall_mm + 2,
+            rows * (d.cell_mm + 2) - 2 + d.board_mm + 14,
             2 * d.cell_radius_mm + 2 * d.wall_mm + 2,
         )
-    else:
-        n, width, outer_length, h = 1, d.width_mm, d.length_mm, d.height_mm
-    with b.frame((0, 0, h / 2)):
+    with b.frame((0, 0, size[2] / 2)):
         with b.part("case"):
-            interior = b.case(
-                d.shell, (width, outer_length, h), d.wall_mm, min(d.corner_mm, width * 0.3)
-            )
-        w, length, ih = (
-            width - 2 * d.wall_mm - 1,
-            outer_length - 2 * d.wall_mm - 1,
-            h - 2 * d.wall_mm - 1,
-        )
+            interior = b.case(d.shell, size, d.wall_mm, min(d.corner_mm, size[0] * 0.3))
+        width, length, height = (side - 2 * d.wall_mm - 1 for side in size)
         with b.within(interior):
-            if layout in ("round_cells", "stick"):
-                for k in range(n):
-                    with b.frame(
-                        (
-                            (k - (n - 1) / 2) * (2 * d.cell_radius_mm + 1),
-                            -length / 2 + d.cell_mm / 2 + 3,
-                            0,
-                        ),
-                        axis="y",
-                    ):
-                        round_cell(b, d.cell_radius_mm, d.cell_mm)
+            if rows:
+                _round_cells(b, d, rows, side_by_side, length)
             else:
-                layers = 2 if layout == "stacked" else 1
-                thickness = min(
-                    d.pouch_mm if layers == 2 else 2 * d.pouch_mm, (ih - 1) / layers - 0.6
-                )
-                for k in range(layers):
-                    with b.frame(
-                        (0, -d.board_mm / 2 - 2, (k - (layers - 1) / 2) * (thickness + 0.5))
-                    ):
-                        pouch_cell(b, w - 4, length - d.board_mm - 9, thickness)
-            with b.frame((0, length / 2 - d.board_mm / 2 - 1, -ih * 0.12)):
-                depth = min(14.0, d.board_mm - 6)
-                with b.part("board"):
-                    board(
-                        b,
-                        w - 8,
-                        d.board_mm - 1,
-                        1.0,
-                        ih * 0.5,
-                        grain=d.board_grain_mm,
-                        keep=(0, d.board_mm / 2 - depth / 2, w, depth),
-                    )
-                with b.part("ports"):
-                    n_ports = min(d.ports, int((w - 10) / 15))
-                    for k in range(max(1, n_ports)):
-                        usb_port(
-                            b,
-                            (
-                                (k - (n_ports - 1) / 2) * 16,
-                                d.board_mm / 2 - depth / 2 - 2.0,
-                                0.6 + min(3.0, ih * 0.22),
-                            ),
-                            (min(13, w - 10), depth - 2, min(5.6, ih * 0.42)),
-                        )
+                _pouches(b, d, 2 if layout == "stacked" else 1, (width, length, height))
+            with b.frame((0, length / 2 - d.board_mm / 2 - 1, -height * 0.12)):
+                _board(b, d, width, height)
+
+
+def _round_cells(b: Builder, d: SimpleNamespace, rows: int, count: int, length: float) -> None:
+    """Add rows of ``count`` cells along y; the first row starts at the end without ports."""
+    for row in range(rows):
+        y = -length / 2 + d.cell_mm / 2 + 3 + row * (d.cell_mm + 2)
+        for k in range(count):
+            x = (k - (count - 1) / 2) * (2 * d.cell_radius_mm + 1)
+            with b.frame((x, y, 0), axis="y"):
+                round_cell(b, d.cell_radius_mm, d.cell_mm)
+
+
+def _pouches(
+    b: Builder, d: SimpleNamespace, layers: int, room: tuple[float, float, float]
+) -> None:
+    """Add pouch cells on top of each other, in a room of width, length and height in mm."""
+    width, length, height = room
+    thickness = min(d.pouch_mm if layers == 2 else 2 * d.pouch_mm, (height - 1) / layers - 0.6)
+    for k in range(layers):
+        z = (k - (layers - 1) / 2) * (thickness + 0.5)
+        with b.frame((0, -d.board_mm / 2 - 2, z)):
+            pouch_cell(b, width - 4, length - d.board_mm - 9, thickness)
+
+
+def _board(b: Builder, d: SimpleNamespace, width: float, height: float) -> None:
+    """Add the board and its ports, in a frame centred on it."""
+    depth = min(14.0, d.board_mm - 6)
+    y = d.board_mm / 2 - depth / 2
+    with b.part("board"):
+        board(
+            b,
+            width - 8,
+            d.board_mm - 1,
+            1.0,
+            height * 0.5,
+            grain=d.board_grain_mm,
+            keep=(0, y, width, depth),
+        )
+    with b.part("ports"):
+        count = max(1, min(d.ports, int((width - 10) / 15)))
+        for k in range(count):
+            at = ((k - (count - 1) / 2) * 16, y - 2.0, 0.6 + min(3.0, height * 0.22))
+            usb_port(b, at, (min(13, width - 10), depth - 2, min(5.6, height * 0.42)))

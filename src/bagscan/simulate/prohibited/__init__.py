@@ -27,4 +27,5 @@ NAMES = (
     "batteries",
     "firecrackers",
     "nail_polish",
+    "power_pack",
 )
