@@ -183,11 +183,11 @@ def folded_umbrella(b: Builder) -> None:
     b.tube("stainless_steel", 4.5, 3.8, long, axis="x", segments=12)
     ribs, spread = int(b.rng.integers(6, 11)), b.rng.uniform(1.0, 1.25)
     for member in range(int(b.rng.integers(2, 4))):
-        radius, half = 7.0 + 3.2 * member, long * b.rng.uniform(0.34, 0.46)
+        radius, half = 7.0 + 3.2 * member, np.array([long * b.rng.uniform(0.34, 0.46), 0, 0])
         for k in range(ribs):
             turn = 2 * np.pi * (k + 0.4 * member) / ribs
             way = radius * np.array([0.0, np.cos(turn), np.sin(turn)])
-            ends = np.array([[-half, 0, 0] + way, [half, 0, 0] + spread * way])
+            ends = np.array([way - half, spread * way + half])
             b.wire(metal, ends, b.rng.uniform(0.8, 1.2))
     b.tube("polyester", b.rng.uniform(20, 26), 18.5, long * 0.94, axis="x", density=0.7)
     b.cylinder("pc_abs", b.rng.uniform(11, 16), 45, (long / 2 + 23, 0, 0), 18, axis="x")

@@ -62,9 +62,7 @@ def _round_cells(b: Builder, d: SimpleNamespace, rows: int, count: int, length: 
                 round_cell(b, d.cell_radius_mm, d.cell_mm)
 
 
-def _pouches(
-    b: Builder, d: SimpleNamespace, layers: int, room: tuple[float, float, float]
-) -> None:
+def _pouches(b: Builder, d: SimpleNamespace, layers: int, room: tuple[float, float, float]) -> None:
     """Add pouch cells on top of each other, in a room of width, length and height in mm."""
     width, length, height = room
     thickness = min(d.pouch_mm if layers == 2 else 2 * d.pouch_mm, (height - 1) / layers - 0.6)

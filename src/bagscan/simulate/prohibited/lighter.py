@@ -67,9 +67,7 @@ def _body(b: Builder, d: SimpleNamespace, piezo: bool) -> None:
             b.cylinder(
                 "barium_titanate", r * 0.5, 4, (top - half - 3, y, 0), 10, axis="x", inside=case
             )
-            b.cylinder(
-                "iron", r * 0.6, 5, (top - 0.7 - half + 4, y, 0), 10, axis="x", inside=case
-            )
+            b.cylinder("iron", r * 0.6, 5, (top - 0.7 - half + 4, y, 0), 10, axis="x", inside=case)
         else:
             at = (top - 0.7 - d.rod_mm / 2, y, 0)
             b.tube("stainless_steel", 1.5, 0.9, d.rod_mm, at, 12, axis="x")
