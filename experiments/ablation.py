@@ -18,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bagscan.cli.terminal import PRESETS
+from bagscan.runtime.load import load_detector
 from bagscan.training.compute import compute
 from bagscan.training.experiment import read_experiment, train
 from experiments.engine import Run, keep, remaining
-from experiments.real_scans import load_detector, measure_all, real_scans
+from experiments.real_scans import measure_all, real_scans
 
 CHANGES: dict[str, list[str]] = {
     "everything": [],

@@ -32,7 +32,7 @@ from bagscan.detector.scored_bags import ScoredBag, score_bag
 from bagscan.detector.thresholds import Thresholds
 from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
-from bagscan.runtime.load import load_model
+from bagscan.runtime.load import load_detector
 from bagscan.simulate.summary import read_scenes
 from bagscan.training.detector_experiment import DetectorExperiment, detector_summary
 from bagscan.training.experiment import SimulatedExperiment, read_experiment
@@ -86,7 +86,7 @@ def main() -> None:
     detector.save(folder)
     data = {
         "name": "/".join(arguments.test.resolve().parts[-2:]),
-        "hash": load_model(folder).id,
+        "hash": load_detector(folder).id,
         "counts": {"bags": len(bags)},
     }
     for group, result in (*record["groups"].items(), ("all", record["all"])):
@@ -132,9 +132,7 @@ def score_in_processes(folder: Path, sets: Sequence[Path], part: str) -> list[Sc
 
 def _load(folder: Path) -> None:
     global _detector
-    usable = load_model(folder)
-    assert isinstance(usable, UsableDetector)
-    _detector = usable
+    _detector = load_detector(folder)
 
 
 def _score(scene: tuple[Path, list[dict[str, Any]]]) -> list[ScoredBag]:
@@ -210,7 +208,8 @@ def _standing_out(bag: ScoredBag) -> str:
 
 
 def _visible_in(bag: ScoredBag) -> str:
-    return f"{sum(view.visible for view in bag.views)} views" if bag.anomalous else ""
+    count = sum(view.visible for view in bag.views)
+    return f"{count} view{'' if count == 1 else 's'}" if bag.anomalous else ""
 
 
 def _over_a_device(bag: ScoredBag) -> str:

@@ -37,10 +37,11 @@ from bagscan.detector.sampling import whole_view
 from bagscan.evaluation.within_bag import ScoredView, attenuation_map, only_class, score_bag
 from bagscan.formats.quantities import RGB
 from bagscan.imaging.display import draw_display
+from bagscan.runtime.load import load_detector
 from bagscan.simulate.prohibited import NAMES
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
-from experiments.real_scans import load_detector, measure, read_real, real_scans
+from experiments.real_scans import measure, read_real, real_scans
 
 OUTLINES = "own, outlines known"  # a region scores the share of it that lies on an item
 OWN = "own"  # items that lie in their bag as they were scanned

@@ -24,7 +24,7 @@ from bagscan.formats import read_scan
 from bagscan.formats.truth import decode_mask
 from bagscan.imaging.contact_sheet import draw_contact_sheet
 from bagscan.reporting.pictures import displayable
-from bagscan.runtime.load import load_model
+from bagscan.runtime.load import load_detector
 from bagscan.simulate.summary import read_scans
 
 EACH, COLUMNS, CELL, ZOOM, MARGIN_PX, NEAR_PX = 20, 5, (300, 250), 3, 40, 10
@@ -38,8 +38,7 @@ def main() -> None:
     for name in ("model", "set", "out"):
         parser.add_argument(name, type=Path)
     arguments = parser.parse_args()
-    detector = load_model(arguments.model)
-    assert isinstance(detector, UsableDetector)
+    detector = load_detector(arguments.model)
     sheets: dict[str, list[tuple[Image.Image, str]]] = {
         "hits": [],
         "misses": [],

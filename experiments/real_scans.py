@@ -40,7 +40,7 @@ from bagscan.evaluation.within_bag import (
     value_scans,
 )
 from bagscan.formats import read_view
-from bagscan.runtime.load import load_model
+from bagscan.runtime.load import load_detector
 from experiments.engine import Run, keep
 
 # Classes of the annotations, and the simulated classes of the same items.
@@ -82,13 +82,6 @@ def main() -> None:
                 settings = {"model": arguments.keep, "scans": name, "group": group}
                 data = {"name": name, "hash": detector.id, "counts": {"views": len(views)}}
                 keep(Run("real_scans", settings), result, data=data)
-
-
-def load_detector(folder: Path) -> UsableDetector:
-    """Load a detector on the fastest runtime."""
-    detector = load_model(folder)
-    assert isinstance(detector, UsableDetector)
-    return detector
 
 
 def real_scans(limit: int) -> dict[str, list[Record]]:

@@ -22,7 +22,7 @@ from bagscan.export.graphs import export_onnx
 from bagscan.model import Model
 from bagscan.model_config import InputConfig, ModelConfig, resize
 from bagscan.model_folder import shipped_models, verified_id, write_files
-from bagscan.runtime.load import chosen_runtime, load_model
+from bagscan.runtime.load import chosen_runtime, load_detector, load_model
 from bagscan.screening import Screener
 from bagscan.workers.screeners import synthetic_scan
 
@@ -52,6 +52,13 @@ def exported(tmp_path_factory):
     folder = tiny_model(tmp_path_factory.mktemp("model"))
     export_onnx(folder)
     return folder
+
+
+def test_only_a_detector_is_loaded_as_one(exported):
+    raw = next(folder for folder in shipped_models() if folder.name == "raw")
+    assert load_detector(raw, "torch").id == verified_id(raw)
+    with pytest.raises(ModelError):
+        load_detector(exported)
 
 
 def random_labels(rng, height, width, n):

@@ -46,7 +46,7 @@ def load_model(folder: str | Path, runtime: str | None = None, lazy: bool = Fals
     folder = Path(folder)
     name, graphs, identity = _choose_runtime(folder, runtime)
     if read_description(folder)["model"].get("kind") == "detector":
-        return _load_detector(folder, name, graphs, identity, lazy)
+        return _detector_of(folder, name, graphs, identity, lazy)
     if not graphs:
         from bagscan.model import Model
 
@@ -69,7 +69,22 @@ def load_model(folder: str | Path, runtime: str | None = None, lazy: bool = Fals
     return model
 
 
-def _load_detector(
+def load_detector(folder: str | Path, runtime: str | None = None) -> UsableDetector:
+    """Load the model folder of a detector for inference; see :func:`load_model`.
+
+    Raises:
+        ConfigError: as :func:`load_model`.
+        ModelError: as :func:`load_model`, or if the model is not a detector.
+    """
+    from bagscan.detector.exported import UsableDetector
+
+    model = load_model(folder, runtime)
+    if not isinstance(model, UsableDetector):
+        raise ModelError(f"{folder}: not a detector")
+    return model
+
+
+def _detector_of(
     folder: Path, name: str, graphs: dict[str, bytes], identity: str, lazy: bool
 ) -> UsableDetector:
     from bagscan.detector.exported import UsableDetector

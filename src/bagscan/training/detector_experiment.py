@@ -13,7 +13,6 @@ from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene, packed_categories, read_packed
 from bagscan.datasets.packing import pack
 from bagscan.detector.calibration import calibrate_thresholds
-from bagscan.detector.exported import UsableDetector
 from bagscan.detector.features import IMAGES
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
@@ -21,7 +20,7 @@ from bagscan.detector.network import NetworkConfig
 from bagscan.detector.scored_bags import score_dataset
 from bagscan.evaluation.meaning import warn_few_examples
 from bagscan.imagenet import for_channels
-from bagscan.runtime.load import load_model
+from bagscan.runtime.load import load_detector
 from bagscan.simulate.anomalies import KINDS
 from bagscan.simulate.devices import names as device_names
 from bagscan.simulate.prohibited import NAMES as PROHIBITED
@@ -213,8 +212,7 @@ def calibrate_detector(
         mirrored: whether the detector averages over mirrored views from now on; None keeps this.
         item_smoothing: smoothing of maps of prohibited items from now on, in cells; None keeps it.
     """
-    usable = load_model(folder)
-    assert isinstance(usable, UsableDetector)
+    usable = load_detector(folder)
     usable.mirrored = usable.mirrored if mirrored is None else mirrored
     usable.item_smoothing = usable.item_smoothing if item_smoothing is None else item_smoothing
     bags = [bag for name in sets for bag in score_dataset(Path(name), usable, "val")]
@@ -232,8 +230,7 @@ def calibrate_detector(
 
 def evaluate_detector(sets: Sequence[str], folder: Path, part: str) -> dict[str, Any]:
     """Return the metrics of a detector on one split of simulated sets, by group and overall."""
-    usable = load_model(folder)
-    assert isinstance(usable, UsableDetector)
+    usable = load_detector(folder)
     bags = [bag for name in sets for bag in score_dataset(Path(name), usable, part)]
     groups = sorted({bag.about["group"] for bag in bags})
     results = {
