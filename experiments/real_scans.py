@@ -52,7 +52,7 @@ SAME = {
     "pressure": ("pressure_can",),
     "knife": ("kitchen_knife", "folding_knife", "craft_knife"),
     "scissors": ("scissors",),
-    "powerbank": ("batteries",),
+    "powerbank": ("power_pack", "batteries"),
     "zippooil": ("lighter_fluid",),
     "handcuffs": ("handcuffs",),
     "slingshot": ("slingshot",),

@@ -275,3 +275,11 @@ def test_boxes_grow_in_free_room_alone():
 def test_seeds_of_devices_depend_on_nothing_installed():
     assert [seed_of(name) for name in NAMES] == list(range(len(NAMES)))
     assert seed_of("tube") == 10_000 + zlib.crc32(b"tube")
+
+
+def test_pieces_of_an_item_differ_within_the_ranges_of_its_dimensions():
+    """A few families must show many shapes."""
+    family, ranges = Family("lighter", "piezo", 3), device_module("lighter").DIMENSIONS
+    pieces = [dimensions(family, np.random.default_rng(seed))["body_mm"] for seed in range(40)]
+    assert max(pieces) / min(pieces) > 1.08
+    assert ranges["body_mm"][0] <= min(pieces) and max(pieces) <= ranges["body_mm"][1]

@@ -48,6 +48,7 @@ MAX_BUILT_IN = 10_000
 FAMILIES_PER_LAYOUT = 10
 VALIDATION_FAMILIES, TEST_FAMILIES = (7,), (8, 9)
 PIECE_TOLERANCE = 0.015
+ITEM_TOLERANCE = 0.15  # of prohibited items, so that a few families show many shapes
 
 
 @dataclass(frozen=True)
@@ -159,15 +160,19 @@ def dimensions(family: Family, rng: np.random.Generator | None = None) -> dict[s
 
     Args:
         family: the family.
-        rng: source of the deviations of a piece, up to ``PIECE_TOLERANCE``; None for the nominal
-            dimensions.
+        rng: source of the deviations of a piece, up to ``PIECE_TOLERANCE``, of prohibited items
+            up to ``ITEM_TOLERANCE`` within their ranges; None for the nominal dimensions.
     """
     nominal = np.random.default_rng(np.random.SeedSequence([zlib.crc32(family.name.encode()), 20]))
+    is_item = family.device in prohibited.NAMES
+    tolerance = ITEM_TOLERANCE if is_item else PIECE_TOLERANCE
     values: dict[str, Any] = {}
     for name, choice in device_module(family.device).DIMENSIONS.items():
         values[name] = draw_dimension(name, choice, nominal)
         if rng is not None and _is_range(choice):
-            values[name] *= 1 + rng.uniform(-PIECE_TOLERANCE, PIECE_TOLERANCE)
+            values[name] *= 1 + rng.uniform(-tolerance, tolerance)
+            if is_item:
+                values[name] = float(np.clip(values[name], *choice))
     return values
 
 
