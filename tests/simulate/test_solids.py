@@ -282,4 +282,6 @@ def test_pieces_of_an_item_differ_within_the_ranges_of_its_dimensions():
     family, ranges = Family("lighter", "piezo", 3), device_module("lighter").DIMENSIONS
     pieces = [dimensions(family, np.random.default_rng(seed))["body_mm"] for seed in range(40)]
     assert max(pieces) / min(pieces) > 1.08
-    assert ranges["body_mm"][0] <= min(pieces) and max(pieces) <= ranges["body_mm"][1]
+    low, high = ranges["body_mm"]
+    assert low <= min(pieces)
+    assert max(pieces) <= high
