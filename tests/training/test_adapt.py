@@ -145,6 +145,34 @@ def test_more_false_alarms_are_refused(model, archive, benign, tmp_path, monkeyp
     assert (result.false_alarms_before, result.false_alarms) == (0.2, 0.1)
 
 
+def test_thresholds_are_chosen_on_benign_scans(model, archive, benign, tmp_path, monkeypatch):
+    """If statistics get no better, the thresholds alone change."""
+    monkeypatch.setattr(adapting, "MIN_GAIN", 2.0)
+    monkeypatch.setattr(adapting, "MIN_SCANS", 8)
+    before, shares = Detector.load(model), []
+    for max_fpr in (0.0, 0.3, 1.0):
+        out = tmp_path / str(max_fpr)
+        result = adapt(model, [archive], out, [benign], max_fpr=max_fpr)
+        assert result.share == 0
+        # A device too small for a region of its own alarms nowhere.
+        assert _alarm_share(out, [benign]) <= result.false_alarms <= max_fpr
+        shares.append(result.false_alarms)
+        after = Detector.load(out)
+        states = before.network.state_dict(), after.network.state_dict()
+        assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        assert after.operating_point.criterion == f"max_fpr={max_fpr} per scan"
+    assert shares == sorted(shares)
+    assert shares[-1] > 0
+
+
+def test_thresholds_need_enough_benign_scans(model, archive, benign, tmp_path):
+    with pytest.raises(ConfigError):
+        adapt(model, [archive], tmp_path / "out", max_fpr=0.1)
+    with pytest.raises(DataError):  # ten
+        adapt(model, [archive], tmp_path / "out", [benign], max_fpr=0.1)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_share_of_alarms_is_that_of_screening(model, archive):
     screener = Screener.load(model, runtime="torch")
     alarms = [bool(screener.screen(read_scan(path)).findings) for path in archive.iterdir()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from bagscan.cli.terminal import (
     say,
     show,
 )
+
+if TYPE_CHECKING:
+    from bagscan.training.adapt import Adaptation
 
 
 def train(
@@ -255,24 +258,51 @@ def adapt(
     max_scans: Annotated[
         int, typer.Option(min=20, help="Largest number of scans to use, spread over the archive.")
     ] = 300,
+    max_fpr: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help=(
+                "Choose new thresholds, with which at most this share of the --benign scans "
+                "alarms. If the statistics get no better, the thresholds alone change."
+            ),
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Adapt a detector to the scans of one scanner, without labels.
 
     The statistics of the network's layers are estimated anew. A fifth of the scans checks the
-    result. If it is not better, nothing is written, and the exit code is 2.
+    result. If it is not better, nothing is written, and the exit code is 2. With --benign and
+    --max-fpr, the thresholds are chosen for this scanner, too.
     """
     from dataclasses import asdict
 
     from bagscan.training.adapt import adapt as adapt_detector
 
     check_folders({"--out": out}, {"--out"})
-    result = adapt_detector(model, archive, out, benign, max_scans)
+    result = adapt_detector(model, archive, out, benign, max_scans, max_fpr)
     show(
         {"out": str(out)} | asdict(result),
         as_json,
-        lambda: (
-            f"adapted model in {out}: on {result.checked} other scans, its maps agree with those "
-            f"of changed copies to {result.agreement:.3f} ({result.agreement_before:.3f} before)"
-        ),
+        lambda: f"adapted model in {out}: {_describe(result)}",
     )
+
+
+def _describe(result: Adaptation) -> str:
+    """Say what an adaptation changed."""
+    changed = []
+    if result.share:
+        changed.append(
+            f"on {result.checked} other scans, its maps agree with those of changed copies to "
+            f"{result.agreement:.3f} ({result.agreement_before:.3f} before)"
+        )
+    else:
+        changed.append("its statistics are as before, since new ones were no better")
+    if result.false_alarms is not None and result.false_alarms_before is not None:
+        changed.append(
+            f"{result.false_alarms:.1%} of the benign scans alarm "
+            f"({result.false_alarms_before:.1%} before)"
+        )
+    return "; ".join(changed)

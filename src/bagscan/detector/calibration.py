@@ -10,10 +10,11 @@ from sklearn.linear_model import LogisticRegression
 
 from bagscan.core import OperatingPoint
 from bagscan.core.errors import DataError
-from bagscan.detector.deciding import LOWEST, agreement, any_item, devices_of
+from bagscan.detector.deciding import agreement, devices_of
+from bagscan.detector.inference import BagResult
 from bagscan.detector.measures import bag_scores, device_scores, right_places
 from bagscan.detector.scored_bags import ScoredBag
-from bagscan.detector.thresholds import SLOPES, Pairing, Thresholds
+from bagscan.detector.thresholds import MAX_LOG_ODDS, SLOPES, Pairing, Thresholds
 from bagscan.evaluation.metrics import auroc
 from bagscan.evaluation.operating_point import clopper_pearson
 
@@ -47,57 +48,52 @@ def calibrate_thresholds(
         thresholds = _choose_lone(bags, thresholds)
     else:
         thresholds = replace(thresholds, pairing=_fit_pairing(bags, thresholds))
-    benign = np.array([not bag.anomalous and not bag.prohibited for bag in bags])
-    scores = bag_scores(bags, thresholds)
-    item_share = ITEM_SHARE if bags[0].views[0].seen.prohibited.shape[1] else 0.0
-    shares = {"outside": OUTSIDE_SHARE, "device": 1 - OUTSIDE_SHARE - item_share}
+    benign = [bag.seen for bag in bags if not bag.anomalous and not bag.prohibited]
+    thresholds, point = choose_alarms(benign, thresholds, max_fpr, "val")
+    return _choose_margins(bags, thresholds), point
+
+
+def choose_alarms(
+    benign: Sequence[BagResult], thresholds: Thresholds, max_fpr: float, part: str
+) -> tuple[Thresholds, OperatingPoint]:
+    """Choose the thresholds from which devices, other regions and prohibited items alarm.
+
+    All classes of prohibited items share one threshold. Thresholds by class, from how high each
+    reaches on benign bags, rank items on other scanners worse, since other things are mistaken for
+    them there.
+
+    Args:
+        benign: results of bags without anomalies and prohibited items.
+        thresholds: where the other values come from.
+        max_fpr: maximum share of these bags that alarm, in [0, 1].
+        part: name of the bags, for the operating point.
+
+    Raises:
+        DataError: if there are no bags.
+    """
+    n_classes = max((view.prohibited.shape[1] for bag in benign for view in bag.views), default=0)
+    item_share = ITEM_SHARE if n_classes else 0.0
+    shares = {"device": 1 - OUTSIDE_SHARE - item_share, "outside": OUTSIDE_SHARE}
+    shares |= {"prohibited": item_share} if n_classes else {}
+    scores = bag_scores(benign, thresholds)
     limits = {
-        name: _threshold_above(scores[name][benign], max_fpr * share)
+        name: min(_threshold_above(scores[name], max_fpr * share), MAX_LOG_ODDS)
         for name, share in shares.items()
     }
-    of_items, item_alarms = _item_thresholds(bags, benign, max_fpr * item_share)
-    thresholds = replace(
+    chosen = replace(
         thresholds,
         device=limits["device"],
         outside=limits["outside"],
-        prohibited=tuple(of_items.tolist()),
+        prohibited=(limits["prohibited"],) * n_classes if n_classes else (),
     )
-    thresholds = _choose_margins(bags, thresholds)
-    alarms = [scores[name] >= limit for name, limit in limits.items()]
-    alarms.append(item_alarms)
-    n, false_alarms = int(benign.sum()), int(np.any(alarms, axis=0)[benign].sum())
-    return thresholds, OperatingPoint(
+    alarms = int(np.any([scores[name] >= limit for name, limit in limits.items()], axis=0).sum())
+    return chosen, OperatingPoint(
         0.5,
         f"max_fpr={max_fpr} per scan",
-        "val",
-        false_alarms / n,
-        clopper_pearson(false_alarms, n),
+        part,
+        alarms / len(benign),
+        clopper_pearson(alarms, len(benign)),
     )
-
-
-def _item_thresholds(
-    bags: Sequence[ScoredBag], benign: np.ndarray, share: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Choose one threshold for all classes, with which at most ``share`` of benign bags alarm.
-
-    Thresholds by class, from how high each reaches on benign bags, rank items on other scanners
-    worse, since other things are mistaken for them there.
-
-    Args:
-        bags: scored bags.
-        benign: (bags,) bool.
-        share: share of the benign bags that may alarm.
-
-    Returns:
-        The (p,) thresholds, and (bags,) bool, whether a bag alarms.
-    """
-    regions = [np.concatenate([view.seen.prohibited for view in bag.views]) for bag in bags]
-    n_classes = regions[0].shape[1]
-    if not n_classes:
-        return np.zeros(0), np.zeros(len(bags), bool)
-    highest = np.array([any_item(logits).max(initial=LOWEST) for logits in regions])
-    limit = _threshold_above(highest[benign], share)
-    return np.full(n_classes, limit), highest >= limit
 
 
 def _threshold_above(benign: np.ndarray, share: float) -> float:
@@ -134,10 +130,10 @@ def _choose_lone(bags: Sequence[ScoredBag], thresholds: Thresholds) -> Threshold
     small one suits devices, some of which are found in one view only. Of equally good ones, take
     the smallest.
     """
-    is_anomalous = np.array([bag.anomalous for bag in bags])
+    is_anomalous, seen = np.array([bag.anomalous for bag in bags]), [bag.seen for bag in bags]
 
     def separation(candidate: Thresholds) -> float:
-        of_bags = auroc(is_anomalous, bag_scores(bags, candidate)["device"])
+        of_bags = auroc(is_anomalous, bag_scores(seen, candidate)["device"])
         return of_bags + auroc(*device_scores(bags, candidate))
 
     candidates = [replace(thresholds, pairing=Pairing(lone=lone)) for lone in LONES]

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bagscan.detector.deciding import decide_regions, devices_of, region_scores
+from bagscan.detector.deciding import any_item, decide_regions, devices_of, region_scores
+from bagscan.detector.inference import BagResult
 from bagscan.detector.scored_bags import ScoredBag, ScoredView
 from bagscan.detector.thresholds import Thresholds
 from bagscan.evaluation.metrics import auroc, fpr_at_tpr, tpr_at_fpr
@@ -218,22 +219,27 @@ def _points_at_anomaly(bag: ScoredBag, scores: Sequence[np.ndarray]) -> bool:
     return n_hits > 0 and n_false <= MAX_FALSE_REGIONS
 
 
-def bag_scores(bags: Sequence[ScoredBag], thresholds: Thresholds) -> dict[str, np.ndarray]:
+def bag_scores(bags: Sequence[BagResult], thresholds: Thresholds) -> dict[str, np.ndarray]:
     """Return the highest scores of each bag, by the name of their threshold.
 
     Returns:
         ``device``: (n,) log-odds of the most suspicious device; ``outside``: (n,) mean logits of
-        the anomaly map in the highest region outside devices. -20 if there is nothing to score.
+        the anomaly map in the highest region outside devices; ``prohibited``: (n,) logarithm of the
+        sum of odds over all classes in the highest region. -20 if there is nothing to score.
     """
-    scores: dict[str, list[float]] = {"device": [], "outside": []}
+    scores: dict[str, list[float]] = {"device": [], "outside": [], "prohibited": []}
     for bag in bags:
-        log_odds = (device.log_odds for device in devices_of(bag.seen, thresholds))
+        log_odds = (device.log_odds for device in devices_of(bag, thresholds))
         scores["device"].append(max(log_odds, default=NOT_FOUND))
-        views = [view.seen for view in bag.views]
-        outside = [view.region_logits[view.device_of < 0] for view in views]
-        highest = [float(logits.max(initial=NOT_FOUND)) for logits in outside]
-        scores["outside"].append(max(highest, default=NOT_FOUND))
+        outside = [view.region_logits[view.device_of < 0] for view in bag.views]
+        scores["outside"].append(_highest(outside))
+        items = [any_item(view.prohibited) for view in bag.views if view.prohibited.shape[1]]
+        scores["prohibited"].append(_highest(items))
     return {name: np.array(values) for name, values in scores.items()}
+
+
+def _highest(logits: Sequence[np.ndarray]) -> float:
+    return max((float(values.max(initial=NOT_FOUND)) for values in logits), default=NOT_FOUND)
 
 
 def _mean(values: Sequence[Any]) -> float:

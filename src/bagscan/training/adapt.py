@@ -1,15 +1,16 @@
 """Adaptation of a detector to the scans of one scanner, without labels.
 
 The statistics of batch normalisation are estimated anew on the scans and mixed with those of
-training (Li et al. 2016, Schneider et al. 2020); weights and thresholds stay. Of all mixtures, the
-one is kept with which the maps of a scan change least when the scan is shown differently.
+training (Li et al. 2016, Schneider et al. 2020); weights stay. Of all mixtures, the one is kept
+with which the maps of a scan change least when the scan is shown differently. Scans declared benign
+can set the thresholds too, since the scores of another scanner lie higher or lower.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,13 +18,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from bagscan.core import View
-from bagscan.core.errors import DataError, ReadError
+from bagscan.core import Scan, View
+from bagscan.core.errors import ConfigError, DataError, ReadError
+from bagscan.detector.calibration import choose_alarms
 from bagscan.detector.exported import input_of
 from bagscan.detector.features import features_of
 from bagscan.detector.model import Detector
 from bagscan.formats import find_scans, read_scan
+from bagscan.formats.scans import VIEWS, group_views, read_views
 from bagscan.model_folder import read_description
+from bagscan.runtime.load import load_detector
 from bagscan.screening import Screener
 from bagscan.training.agreement import MIN_FEATURE, agreement
 from bagscan.training.normalisation import estimating, norms_of
@@ -46,8 +50,9 @@ class Adaptation:
     Attributes:
         scans: scans that the statistics come from.
         checked: other scans that the agreement is measured on.
-        share: share of the new statistics.
-        agreement: correlation of the maps of changed scans with those of unchanged ones, after.
+        share: share of the new statistics; 0 if the thresholds alone were adapted.
+        agreement: correlation of the maps of changed scans with those of unchanged ones, with new
+            statistics.
         agreement_before: the same of the model as it was.
         false_alarms: share of the scans declared benign that alarm, after; None without such scans.
         false_alarms_before: the same of the model as it was.
@@ -68,6 +73,7 @@ def adapt(
     out: Path,
     benign: Sequence[Path] = (),
     max_scans: int = 300,
+    max_fpr: float | None = None,
 ) -> Adaptation:
     """Adapt a detector to the scans of an archive and save it as a new model folder.
 
@@ -78,16 +84,30 @@ def adapt(
         benign: scans declared benign, on which the share of alarms must not rise; those that lie
             in the archive are not adapted to.
         max_scans: largest number of scans to use, at even steps through the archive.
+        max_fpr: largest share of the benign scans that alarm, in [0, 1]: new thresholds are chosen
+            on them. If the statistics get no better, they stay, and the thresholds alone change.
+            None keeps the thresholds.
 
     Raises:
+        ConfigError: ``max_fpr`` without scans declared benign.
         DataError: fewer than 20 scans are readable, or a check gets worse; nothing is written then.
         ModelError: the folder is not a detector.
     """
+    if max_fpr is not None and not benign:
+        raise ConfigError("--max-fpr chooses thresholds on benign scans; name some with --benign")
     detector = Detector.load(folder)
     views = _read_views(folder, archive, benign, max_scans)
     n_checked = round(CHECKED * len(views))
     result = _mix_statistics(detector, views[n_checked:], views[:n_checked])
-    if benign:
+    if not result.share and max_fpr is None:
+        raise DataError(
+            f"the model is not adapted: on {result.checked} other scans of the archive, its maps "
+            f"agree with those of changed copies to {result.agreement_before:.4f} as it is, and to "
+            f"{result.agreement:.4f} at best after; use the model as it is"
+        )
+    if max_fpr is not None:
+        result = _choose_thresholds(detector, result, folder, benign, max_fpr)
+    elif benign:
         result = _check_alarms(detector, result, folder, benign)
     kept = {key: text for key, text in detector.about.items() if key in STILL_TRUE}
     detector.about = {"adapted": asdict(result) | {"from": detector.id}} | kept
@@ -100,7 +120,8 @@ def _mix_statistics(
     used: Sequence[View],
     checked: Sequence[View],
 ) -> Adaptation:
-    """Give the detector the mixture of statistics with the highest agreement, or refuse."""
+    """Give the detector the mixture of statistics with the highest agreement, if it is higher."""
+    state = {name: value.clone() for name, value in detector.network.state_dict().items()}
     before, as_it_was = _statistics(detector.network), agreement(detector, checked)
     log.info(f"agreement {as_it_was:.4f} before, on {len(checked)} scans")
     target = _estimate(detector, used)
@@ -111,13 +132,33 @@ def _mix_statistics(
         log.info(f"agreement {results[share]:.4f} with {share:.0%} of the new statistics")
     best = max(results, key=results.__getitem__)
     if results[best] < as_it_was + MIN_GAIN:
-        raise DataError(
-            f"the model is not adapted: on {len(checked)} other scans of the archive, its maps "
-            f"agree with those of changed copies to {as_it_was:.4f} as it is, and to "
-            f"{results[best]:.4f} at best after; use the model as it is"
-        )
+        detector.network.load_state_dict(state)
+        return Adaptation(len(used), len(checked), 0.0, results[best], as_it_was)
     _set_statistics(detector.network, before, target, best)
     return Adaptation(len(used), len(checked), best, results[best], as_it_was)
+
+
+def _choose_thresholds(
+    detector: Detector,
+    result: Adaptation,
+    folder: Path,
+    benign: Sequence[Path],
+    max_fpr: float,
+) -> Adaptation:
+    """Choose thresholds on benign scans, and add the shares of them that alarm."""
+    with tempfile.TemporaryDirectory() as adapted:
+        detector.save(Path(adapted))
+        usable = load_detector(adapted, runtime="torch")
+        seen = [usable.run_views(scan.views) for scan in _read_bags(benign)]
+    if len(seen) < MIN_SCANS:
+        raise DataError(
+            f"thresholds need at least {MIN_SCANS} benign bags that can be read, got {len(seen)}"
+        )
+    detector.thresholds, detector.operating_point = choose_alarms(
+        seen, detector.thresholds, max_fpr, "scans declared benign"
+    )
+    after = detector.operating_point.expected_fpr
+    return replace(result, false_alarms=after, false_alarms_before=_alarm_share(folder, benign))
 
 
 def _check_alarms(
@@ -167,17 +208,20 @@ def _read_views(
 def _alarm_share(model: Path, paths: Sequence[Path]) -> float:
     """Return the share of scans that a model finds something in."""
     screener = Screener.load(model, runtime="torch")
-    alarms = []
-    for path in find_scans(paths):
-        try:
-            scan = read_scan(path)
-        except ReadError as error:
-            log.info(f"left out: {error}")
-            continue
-        alarms.append(bool(screener.screen(scan).findings))
+    alarms = [bool(screener.screen(scan).findings) for scan in _read_bags(paths)]
     if not alarms:
         raise DataError("none of the scans declared benign can be read")
     return float(np.mean(alarms))
+
+
+def _read_bags(paths: Sequence[Path]) -> Iterator[Scan]:
+    """Read scans, the views of a bag together; what cannot be read is left out, with a message."""
+    for files in group_views(find_scans(paths), VIEWS):
+        scan, errors = read_views(files)
+        for error in errors.values():
+            log.info(f"left out: {error}")
+        if scan is not None:
+            yield scan
 
 
 def _statistics(network: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
