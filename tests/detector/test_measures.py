@@ -235,7 +235,7 @@ def test_the_card_tells_every_group_and_what_is_found_worst():
     assert set(record["groups"]) == {"new_stagings", "unseen_families"}
     assert record["by"]["kind"]["screws"]["bag_tp"] == 0.5
     assert record["by"]["standing_out"]["0.5 to 2"]["bags"] == 2
-    assert record["by"]["visible_in"]["1 views"]["bags"] == 2
+    assert record["by"]["visible_in"]["1 view"]["bags"] == 2
     assert record["all"]["host_recall"] == 0.5
     add_second_point(record, bags, replace(AT, device=-50.0))
     assert record["groups"]["new_stagings"]["second_bag_fp"] == 1.0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bagscan.evaluation.within_bag import ScoredView
-from bagscan.model_folder import verified_id
+from bagscan.model_folder import SHIPPED, verified_id
 from bagscan.simulate.prohibited import NAMES as PROHIBITED
 from experiments.engine import read_table
 from experiments.real_scans import SAME, count_found, groups_of, measure
@@ -82,6 +82,7 @@ def test_annotated_classes_are_simulated_ones():
 
 
 def test_records_are_those_of_the_model():
-    ids = {r["data"]["hash"] for r in read_table("real_scans")}
-    assert ids == {verified_id(MODEL)}
+    models = {"prohibited": MODEL, "colour": SHIPPED / "colour"}
+    ids = {(r["config"]["model"], r["data"]["hash"]) for r in read_table("real_scans")}
+    assert ids == {(name, verified_id(folder)) for name, folder in models.items()}
     assert json.loads((MODEL / "model.json").read_text())["model"]["prohibited"] == len(PROHIBITED)

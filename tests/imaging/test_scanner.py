@@ -218,15 +218,36 @@ def test_the_machines_own_pattern_stays_from_scan_to_scan(coarse):
     assert np.corrcoef(cropped[0], patterns[0][0, 30:70])[0, 1] > 0.9
 
 
-def test_varied_machines_stay_in_their_ranges(profile):
-    for seed in range(20):
-        found = vary(profile, np.random.default_rng(seed))
-        assert 4 <= found.noise.electronic <= 20
-        assert 0.005 <= found.scatter.share <= 0.03
-        assert 135 <= found.tube.voltage_kv <= 175
-        assert 0.36 <= found.detector.filter_mm["copper"] <= 1.02
-        assert 0.4 <= found.noise.spread_px <= 0.7
-        assert found.views == profile.views
+VARIED = {  # range of each value of a varied machine
+    "tube voltage, kV": (lambda p: p.tube.voltage_kv, 135, 175),
+    "filter, mm": (lambda p: p.detector.filter_mm["copper"], 0.36, 1.02),
+    "scatter": (lambda p: p.scatter.share, 0.005, 0.03),
+    "blur, px": (lambda p: p.blur_px[1], 0.3, 0.6),
+    "electronic noise": (lambda p: p.noise.electronic, 4, 20),
+    "gain": (lambda p: p.noise.gain, 0.001, 0.004),
+    "flicker": (lambda p: p.noise.flicker, 0.001, 0.004),
+    "spread of light, px": (lambda p: p.noise.spread_px, 0.4, 0.7),
+    "gain of cards": (lambda p: p.faults.card_gain, 0.0005, 0.002),
+    "registration, px": (lambda p: p.faults.registration_px, 0, 0.3),
+    "afterglow": (lambda p: p.faults.afterglow, 0, 0.01),
+    "jitter of the belt": (lambda p: p.faults.belt_jitter, 0, 0.02),
+    "dead channels": (lambda p: p.faults.dead_channels, 0, 2),
+}
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_varied_machines_fill_their_ranges(profile, name):
+    value, low, high = VARIED[name]
+    found = [value(vary(profile, np.random.default_rng(seed))) for seed in range(40)]
+    assert low <= min(found) < low + (high - low) / 3
+    assert high - (high - low) / 3 < max(found) <= high
+
+
+def test_a_varied_machine_keeps_its_geometry(profile):
+    found = vary(profile, np.random.default_rng(0))
+    assert found.views == profile.views
+    current = found.tube.current_ma / profile.tube.current_ma
+    assert 0.6 <= current <= 1.2
 
 
 @pytest.mark.parametrize(

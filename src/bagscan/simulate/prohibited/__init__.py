@@ -1,4 +1,4 @@
-"""Prohibited items, a module for each class: outer shape and material only.
+"""Prohibited items, a module for each class: inert stand-ins with what an X-ray picture shows.
 
 A module has the same contents as that of a device (:mod:`bagscan.simulate.devices`): three or more
 ``LAYOUTS``, ten or more ``DIMENSIONS``, and ``build(b, d, layout)``. An item is a single component
