@@ -2,15 +2,16 @@
 
     python -m experiments.whole_path [--seconds 20]
 
-The bundled models screen simulated bags of two views. Rates are those of one single-threaded
-process per core; runtimes take turns within one run. The time outside the networks is measured in a
-separate process.
+The bundled models and the one for prohibited items screen simulated bags of two views. Rates are
+those of one single-threaded process per core; runtimes take turns within one run. The time outside
+the networks is measured in a separate process.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.machine import usable_cores
+from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
 from bagscan.reporting.bags import screen_files
 from bagscan.runtime.engines import installed_version
@@ -27,6 +29,11 @@ from bagscan.screening import Screener
 from experiments.engine import Run, keep
 
 BAGS, ROUNDS, REPEATS = 6, 3, 2
+MODELS = {  # folder, and kind of image
+    "raw": (SHIPPED / "raw", "raw"),
+    "colour": (SHIPPED / "colour", "colour"),
+    "prohibited": (Path(__file__).parent / "models" / "prohibited", "colour"),
+}
 Bag = dict[str, Path]
 
 
@@ -50,19 +57,19 @@ def bags(folder: Path) -> dict[str, list[Bag]]:
 
 
 def views_a_second(
-    runtime: str, kind: str, files: Sequence[Bag], seconds: float, start: Any, counts: Any
+    runtime: str, folder: Path, files: Sequence[Bag], seconds: float, start: Any, counts: Any
 ) -> None:
     """Screen bags until the time is up and report the rate; the entry point of a process.
 
     Args:
         runtime: name of the runtime.
-        kind: kind of image, ``raw`` or ``colour``.
+        folder: model folder.
         files: the bags.
         seconds: duration.
         start: barrier of all processes.
         counts: queue that receives the views per second.
     """
-    screener = Screener.load(SHIPPED / kind, runtime=runtime)
+    screener = Screener.load(folder, runtime=runtime)
     screen_files([screener], files[0])
     start.wait()
     done, bag, began = 0, 0, time.perf_counter()
@@ -72,12 +79,14 @@ def views_a_second(
     counts.put(done / taken)
 
 
-def rate(runtime: str, kind: str, files: Sequence[Bag], seconds: float, processes: int) -> float:
+def rate(runtime: str, folder: Path, files: Sequence[Bag], seconds: float, processes: int) -> float:
     """Return the views per second of several processes together."""
     context = get_context("spawn")
     start, counts = context.Barrier(processes), context.Queue()
     workers = [
-        context.Process(target=views_a_second, args=(runtime, kind, files, seconds, start, counts))
+        context.Process(
+            target=views_a_second, args=(runtime, folder, files, seconds, start, counts)
+        )
         for _ in range(processes)
     ]
     for worker in workers:
@@ -88,7 +97,7 @@ def rate(runtime: str, kind: str, files: Sequence[Bag], seconds: float, processe
     return total
 
 
-def outside(runtime: str, kind: str, files: Sequence[Bag]) -> dict[str, float]:
+def outside(runtime: str, folder: Path, files: Sequence[Bag]) -> dict[str, float]:
     """Measure milliseconds per view on one thread, in total and outside the networks."""
     from bagscan.runtime.engines import ENGINES
 
@@ -103,7 +112,7 @@ def outside(runtime: str, kind: str, files: Sequence[Bag]) -> dict[str, float]:
             within[0] += time.perf_counter() - began
 
     engine.run = timed  # type: ignore[method-assign]
-    screener = Screener.load(SHIPPED / kind, runtime=runtime)
+    screener = Screener.load(folder, runtime=runtime)
     for files_of_bag in files:
         screen_files([screener], files_of_bag)
     within[0], began = 0.0, time.perf_counter()
@@ -119,6 +128,36 @@ def outside(runtime: str, kind: str, files: Sequence[Bag]) -> dict[str, float]:
     }
 
 
+def exported(folder: Path, copy: Path) -> Path:
+    """Return the model folder or, if it has no graphs for other runtimes, a copy with them."""
+    if any(folder.glob("*.onnx")):
+        return folder
+    shutil.copytree(folder, copy)
+    export_onnx(copy)
+    return copy
+
+
+def measure(
+    folder: Path, files: Sequence[Bag], seconds: float, processes: int
+) -> list[dict[str, Any]]:
+    """Return the figures of a model with every installed runtime."""
+    runtimes = [name for name in RUNTIMES if installed_version(name)]
+    turns = [
+        {name: rate(name, folder, files, seconds, processes) for name in runtimes}
+        for _ in range(REPEATS)
+    ]
+    records = []
+    for name in runtimes:
+        result: dict[str, Any] = {"runtime": name}
+        result["views a second"] = max(turn[name] for turn in turns)
+        if name != "torch":
+            # A separate process, since the measurement patches the engine.
+            with get_context("spawn").Pool(1) as pool:
+                result |= pool.apply(outside, (name, folder, files))
+        records.append(result)
+    return records
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -127,30 +166,19 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=usable_cores(), help="number of processes")
     arguments = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
-    runtimes = [name for name in RUNTIMES if installed_version(name)]
-    with tempfile.TemporaryDirectory(prefix="bagscan-") as folder:
-        for kind, files in bags(Path(folder)).items():
-            turns = [
-                {
-                    name: rate(name, kind, files, arguments.seconds, arguments.processes)
-                    for name in runtimes
+    with tempfile.TemporaryDirectory(prefix="bagscan-") as work:
+        files_of = bags(Path(work) / "bags")
+        for name, (folder, kind) in MODELS.items():
+            usable = exported(folder, Path(work) / name)
+            for record in measure(usable, files_of[kind], arguments.seconds, arguments.processes):
+                settings = {"model": name, "runtime": record.pop("runtime")}
+                data = {
+                    "name": "simulate --preset demo",
+                    "hash": "preset demo",
+                    "counts": {"bags": len(files_of[kind]), "processes": arguments.processes},
                 }
-                for _ in range(REPEATS)
-            ]
-            best = {name: max(turn[name] for turn in turns) for name in runtimes}
-            data = {
-                "name": "simulate --preset demo",
-                "hash": "preset demo",
-                "counts": {"bags": len(files), "processes": arguments.processes},
-            }
-            for name in runtimes:
-                results = {"views a second": best[name]}
-                if name != "torch":
-                    # A separate process, since the measurement patches the engine.
-                    with get_context("spawn").Pool(1) as pool:
-                        results |= pool.apply(outside, (name, kind, files))
-                rounded = {key: round(value, 3) for key, value in results.items()}
-                keep(Run("whole_path", {"model": kind, "runtime": name}), rounded, data=data)
+                rounded = {key: round(value, 3) for key, value in record.items()}
+                keep(Run("whole_path", settings), rounded, data=data)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from experiments import adapted as script
 SCANS = [Record(str(k), Path(f"{k}.png")) for k in range(4)]
 
 
-@pytest.fixture()
+@pytest.fixture
 def measured(monkeypatch):
     """Figures by folder; the adapted model ranks better."""
     seen = []
