@@ -14,6 +14,7 @@ see :mod:`experiments.real_scans`. To use two cores:
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -62,7 +63,13 @@ def main() -> None:
             result = measure_collections(out / "model", arguments.limit)
             print(run.name, {k: round(v, 3) for k, v in result.items()}, flush=True)
             if arguments.keep:
-                keep(run, result, seeds=[seed])
+                recipe = (sets[change] / "recipe.json").read_bytes()
+                data = {
+                    "name": sets[change].name,
+                    "hash": hashlib.sha256(recipe).hexdigest()[:16],
+                    "counts": {"scenes": len(list((sets[change] / "scans").glob("*.json")))},
+                }
+                keep(run, result, data=data, seeds=[seed])
 
 
 def rows(sets: Mapping[str, Path], steps: int, seeds: int) -> list[Run]:
