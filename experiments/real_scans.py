@@ -5,10 +5,12 @@
 The protocol is within-bag (:mod:`bagscan.evaluation.within_bag`): regions in an annotated box
 against the other regions of the same scan, with attenuation alone as control. A region scores the
 sum of the odds of the classes of prohibited items that the annotations name, relative to the
-thresholds of these classes, where ``bagscan screen`` adds up all classes. What the annotations
-leave out counts as benign; firearms in the pictures of five scanners are such objects, and their
-places are not known. Rows of a class use that class alone. A model without such classes scores by
-its anomaly map.
+thresholds of these classes, where ``bagscan screen`` adds up all classes. Rows of a class use that
+class alone. A model without such classes scores by its anomaly map.
+
+What the annotations leave out counts as benign. Firearms in the pictures of five scanners are such
+objects, and their places are not known, so a row of its own leaves out every benign region that the
+model takes for a firearm rather than for anything else, for the model and for attenuation alike.
 The real scans are in ``BAGSCAN_DATA``; their licences forbid training published weights on them.
 """
 
@@ -60,6 +62,9 @@ SAME = {
     "nailpolish": ("nail_polish",),
 }
 ScoredScan = tuple[ScoredView, np.ndarray]  # and (n, classes) scores relative to thresholds
+FIREARMS = SAME["Gun"]
+NO_FIREARMS = "without likely firearms"
+LIKELY = -3.0  # log-odds, relative to the threshold, above which a region can be a firearm
 FALSE_MARKS = (0.1, 0.25, 0.5, 1, 2, 4, 8)  # per scan, at which found objects are counted
 REACH_PX = 48  # regions that are closer than this are one mark
 
@@ -145,8 +150,11 @@ def groups_of(scans: Sequence[ScoredScan], names: Sequence[str]) -> dict[str, li
         names: classes of prohibited items that the detector knows.
     """
     labels = sorted({label for view, _ in scans for label in view.labels})
+    groups: dict[str, list[ScoredView]] = defaultdict(list)
     views = [_rescored(scan, labels, names) for scan in scans]
-    groups: dict[str, list[ScoredView]] = defaultdict(list, all=views)
+    if "Gun" not in labels and set(FIREARMS) <= set(names):
+        groups[NO_FIREARMS] = [_without_firearms(scan, labels, names) for scan in scans]
+    groups["all"] = views
     for view in views:
         groups[f"scanner {view.group}"].append(view)
     for label in labels:
@@ -160,6 +168,14 @@ def _rescored(scan: ScoredScan, labels: Sequence[str], names: Sequence[str]) -> 
     view, items = scan
     chosen = [names.index(name) for label in labels for name in SAME[label] if name in names]
     return replace(view, scores=any_item(items[:, chosen])) if chosen else view
+
+
+def _without_firearms(scan: ScoredScan, labels: Sequence[str], names: Sequence[str]) -> ScoredView:
+    """Rescore a scan, and leave out benign regions whose most likely class is a firearm."""
+    view, (_, items) = _rescored(scan, labels, names), scan
+    guns = [names.index(name) for name in FIREARMS]
+    likely = np.isin(items.argmax(1), guns) & (items.max(1) > LIKELY) & (view.truth == 0)
+    return replace(view, foreground=view.foreground & ~likely)
 
 
 def measure(views: Sequence[ScoredView]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 
 from bagscan.core.errors import DataError
 from experiments.engine import Run, grid, keep, read_table, remaining
-from experiments.tables import chart, number, percent, table
+from experiments.tables import PAGE, chart, number, page, percent, table
 
 
 def test_a_grid_holds_every_combination_once():
@@ -60,3 +60,8 @@ def test_every_kept_table_can_be_read():
     tables = [path.stem for path in RESULTS.glob("*.jsonl")]
     assert tables
     assert all(read_table(name) for name in tables)
+
+
+def test_the_page_of_results_is_that_of_the_records():
+    """Written by ``python -m experiments.tables``."""
+    assert PAGE.read_text() == page()

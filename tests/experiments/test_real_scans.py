@@ -77,6 +77,23 @@ def test_a_region_has_the_odds_of_all_classes_that_the_annotations_name():
     assert both["Knife"][0].scores.max() < -10, "a class counts by its own maps alone"
 
 
+def test_what_looks_like_an_unlabelled_firearm_is_left_out_for_both():
+    """An annotated region stays, whatever it looks like, and so does what is hardly a firearm."""
+    names = ("pistol", "revolver", "lighter")
+    items = np.full((4, 3), -20.0)
+    items[0, 2] = 1.0  # the lighter
+    items[1, 0] = 5.0  # a pistol
+    items[2, 1] = -6.0  # nothing
+    items[3, 0] = 5.0  # annotated as a lighter
+    scan = (view([0] * 4, [1, 0, 0, 1], attenuation=[0.1, 0.9, 0.2, 0.3], label="lighter"), items)
+    groups = groups_of([scan], names)
+    assert groups["without likely firearms"][0].foreground.tolist() == [True, False, True, True]
+    assert groups["all"][0].foreground.all()
+    assert measure(groups["without likely firearms"])["attenuation_hit_at_1"] == 1
+    guns = [(view([0] * 4, [1, 0, 0, 1], label="Gun"), items)]
+    assert "without likely firearms" not in groups_of(guns, names)
+
+
 def test_annotated_classes_are_simulated_ones():
     assert {name for names in SAME.values() for name in names} <= set(PROHIBITED)
 
