@@ -99,7 +99,8 @@ def main() -> None:
         if arguments.keep:
             settings = {"sets": arguments.keep, "first": first, "second": second}
             counts = {first: int(truth.sum()), second: int((~truth).sum())}
-            keep(Run("realism", settings), result, data={"counts": counts})
+            data = {"name": arguments.keep, "hash": "-", "counts": counts}
+            keep(Run("realism", settings), result, data=data)
 
 
 def measure_distance(first: np.ndarray, second: np.ndarray) -> float:

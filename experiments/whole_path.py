@@ -2,16 +2,15 @@
 
     python -m experiments.whole_path [--seconds 20]
 
-The bundled models and the one for prohibited items screen simulated bags of two views. Rates are
-those of one single-threaded process per core; runtimes take turns within one run. The time outside
-the networks is measured in a separate process.
+The bundled models screen simulated bags of two views. Rates are those of one single-threaded
+process per core; runtimes take turns within one run. The time outside the networks is measured in a
+separate process.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from bagscan.core.machine import usable_cores
-from bagscan.export.graphs import export_onnx
 from bagscan.model_folder import SHIPPED
 from bagscan.reporting.bags import screen_files
 from bagscan.runtime.engines import installed_version
@@ -32,7 +30,7 @@ BAGS, ROUNDS, REPEATS = 6, 3, 2
 MODELS = {  # folder, and kind of image
     "raw": (SHIPPED / "raw", "raw"),
     "colour": (SHIPPED / "colour", "colour"),
-    "prohibited": (Path(__file__).parent / "models" / "prohibited", "colour"),
+    "prohibited": (SHIPPED / "prohibited", "colour"),
 }
 Bag = dict[str, Path]
 
@@ -128,15 +126,6 @@ def outside(runtime: str, folder: Path, files: Sequence[Bag]) -> dict[str, float
     }
 
 
-def exported(folder: Path, copy: Path) -> Path:
-    """Return the model folder or, if it has no graphs for other runtimes, a copy with them."""
-    if any(folder.glob("*.onnx")):
-        return folder
-    shutil.copytree(folder, copy)
-    export_onnx(copy)
-    return copy
-
-
 def measure(
     folder: Path, files: Sequence[Bag], seconds: float, processes: int
 ) -> list[dict[str, Any]]:
@@ -169,8 +158,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bagscan-") as work:
         files_of = bags(Path(work) / "bags")
         for name, (folder, kind) in MODELS.items():
-            usable = exported(folder, Path(work) / name)
-            for record in measure(usable, files_of[kind], arguments.seconds, arguments.processes):
+            for record in measure(folder, files_of[kind], arguments.seconds, arguments.processes):
                 settings = {"model": name, "runtime": record.pop("runtime")}
                 data = {
                     "name": "simulate --preset demo",

@@ -776,20 +776,21 @@ def test_the_model_that_comes_along_screens_simulated_bags(simulated_root, tmp_p
         assert (place / "weights.safetensors").stat().st_size < 12e6
         assert shipped.operating_point
         ids[place.name] = shipped.id
-    assert "colour" in ids
+    images = {"colour": "prohibited", "raw": "raw"}  # model that screens them by default
     run = CliRunner().invoke(
         app,
-        ["screen", *(str(simulated_root / name) for name in ids), "--out", str(tmp_path), "--json"],
+        ["screen", *(str(simulated_root / i) for i in images), "--out", str(tmp_path), "--json"],
     )
     assert run.exit_code == 0, run.output
     # Twelve bags of two views, in the images of every model.
-    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 12 * len(ids)
+    assert sum(json.loads(run.stdout)[k] for k in ("ALARM", "CLEAR")) == 12 * len(images)
     screened_by = {
         (Path(row["path"]).parent.name, row["model_id"])
         for row in json.loads((tmp_path / "findings.json").read_text())
     }
-    assert screened_by == set(ids.items())
-    assert all(model_id in (tmp_path / "report.html").read_text() for model_id in ids.values())
+    assert screened_by == {(image, ids[name]) for image, name in images.items()}
+    report = (tmp_path / "report.html").read_text()
+    assert all(model_id in report for _, model_id in screened_by)
 
 
 def test_half_weights_come_back_as_they_were_stored(tiny_model, tmp_path):

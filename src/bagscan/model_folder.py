@@ -24,6 +24,7 @@ from bagscan.core.files import atomic_write
 
 FORMAT = 1
 SHIPPED = Path(__file__).parent / "shipped"  # bundled models, trained on simulated scans only
+DEFAULTS = ("prohibited", "raw")  # bundled models that screen scans by default
 HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
 DESCRIBED = ("model", "operating_point", "about")
@@ -40,11 +41,12 @@ GRAPHS = (
 
 
 def shipped_models() -> list[Path]:
-    """Return the folders of the bundled models, sorted by name.
+    """Return the folders of the bundled models: those of ``DEFAULTS`` first, then by name.
 
     The first one that takes the channels of a scan screens it by default.
     """
-    return sorted(path.parent for path in SHIPPED.glob("*/model.json"))
+    folders = (path.parent for path in SHIPPED.glob("*/model.json"))
+    return sorted(folders, key=lambda folder: (folder.name not in DEFAULTS, folder.name))
 
 
 def locate_model(text: str) -> Path:

@@ -17,7 +17,7 @@ def test_records_are_those_of_the_bundled_model(name):
     assert ids == {bundled.id}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "prohibited"])
 def test_networks_take_at_most_8_mb(name):
     assert (SHIPPED / name / "weights.safetensors").stat().st_size <= 8e6
 

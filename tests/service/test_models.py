@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from sqlalchemy import insert, select
 
 from bagscan.core.errors import ModelError
-from bagscan.model_folder import SHIPPED, write_files
+from bagscan.model_folder import DEFAULTS, SHIPPED, shipped_models, write_files
 from bagscan.service.inference import models
 from bagscan.service.store import tables
 from tests.service.conftest import send, until
@@ -47,6 +47,10 @@ def serving(client):
     return {
         one["channels"]: one for one in client.get("/v1/models").json()["models"] if one["active"]
     }
+
+
+def test_one_bundled_model_of_each_kind_of_image_serves_from_the_start(house):
+    assert {one["name"] for one in serving(house.person("admin")).values()} == set(DEFAULTS)
 
 
 def test_add_activate_and_roll_back_in_one_call(house, another):
@@ -101,14 +105,14 @@ def test_a_model_of_an_earlier_version_does_not_come_back_to_serve(house):
 def test_a_threshold_changes_what_is_flagged_and_comes_back(house):
     supervisor, machine = house.person("supervisor"), house.machine()
     assert send(machine, tiff("score 0.7")).json()["decision"] == "ALARM"
-    for one in supervisor.get("/v1/models").json()["models"]:
+    for one in serving(supervisor).values():
         assert (
             supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": 0.8}).status_code
             == 200
         )
     result = send(machine, tiff("score 0.7", 2)).json()
     assert (result["decision"], result["threshold"]) == ("CLEAR", 0.8)
-    for one in supervisor.get("/v1/models").json()["models"]:
+    for one in serving(supervisor).values():
         supervisor.put(f"/v1/models/{one['id']}/threshold", json={"threshold": None})
     assert send(machine, tiff("score 0.7", 3)).json()["decision"] == "ALARM"
     for bad in (0, 1, -1, 2):
@@ -187,7 +191,7 @@ def test_hostile_folders_are_refused_and_nothing_of_them_stays(house, another, h
         write_files(folder, {})
     answer = upload(admin, folder, names)
     assert answer.status_code == 422, answer.text
-    assert len(admin.get("/v1/models").json()["models"]) == 2
+    assert len(admin.get("/v1/models").json()["models"]) == len(shipped_models())
     kept = house.service.config.models_folder
     assert not kept.exists() or list(kept.iterdir()) == []
 

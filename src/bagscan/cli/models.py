@@ -243,7 +243,7 @@ def adapt(
         typer.Argument(
             parser=find_model,
             metavar="MODEL",
-            help="Model folder of a detector, or a bundled model: raw, colour.",
+            help="Model folder of a detector, or a bundled model: raw, prohibited, colour.",
         ),
     ],
     archive: Annotated[

@@ -57,7 +57,7 @@ AnyModel = Annotated[
         parser=find_model,
         metavar="FOLDER",
         help=(
-            "Model folder, or name of a bundled model (raw, colour). "
+            "Model folder, or name of a bundled model (raw, prohibited, colour). "
             "By default, each scan is screened by the bundled model for its channels."
         ),
     ),

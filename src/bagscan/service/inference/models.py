@@ -155,8 +155,11 @@ def add_shipped(connection: Connection, auditor: Auditor) -> None:
     for row in bundled.values():
         add(connection, auditor, "bagscan", row)
     active = {model.channels: model for model in serving(connection)}
+    defaults: dict[str, dict[str, Any]] = {}  # the first bundled model of its channels
     for row in bundled.values():
-        current = active.get(row["channels"])
+        defaults.setdefault(row["channels"], row)
+    for channels, row in defaults.items():
+        current = active.get(channels)
         is_outdated = (
             current is not None
             and current.folder.startswith("shipped:")
