@@ -142,7 +142,8 @@ scans).
 hit@1: share of objects with at most one other region ranked above their best one.
 Found at one, at four: share of objects found at so many false marks per scan, with one threshold; a
 mark is a region that no higher one lies close to (48 px). A region scores the classes that the
-annotations of its dataset name; what they leave out counts as false, unlabelled firearms among it.
+annotations of its dataset name; what they leave out counts as false, unlabelled firearms among it. A
+row of its own leaves out what the model takes for a firearm, for the control too.
 The control is attenuation alone.
 Aims: SIXray AUROC .93 and hit@1 .80, five other scanners .88 and .60.
 
@@ -168,8 +169,8 @@ known outlines: boxes hold more than the item, so not even these reach an AUROC 
 
 {items_and_bags}
 
-How easily a classifier on features of an ImageNet network tells crops apart, simulated from real
-and, as a control, one real collection from the other (`python -m experiments.realism`). AUROC
+How easily a classifier on features of an ImageNet network distinguishes simulated crops from real
+ones and, as a control, one real collection from the other (`python -m experiments.realism`). AUROC
 saturates, the distance of its scores in standard deviations does not. Aim: .75.
 
 {realism}

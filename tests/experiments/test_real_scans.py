@@ -77,7 +77,7 @@ def test_a_region_has_the_odds_of_all_classes_that_the_annotations_name():
 
 
 def test_what_looks_like_an_unlabelled_firearm_is_left_out_for_both():
-    """An annotated region stays, whatever it looks like, and so does what is hardly a firearm."""
+    """Annotated regions stay, and regions that are unlikely to be a firearm."""
     names = ("pistol", "revolver", "lighter")
     items = np.full((4, 3), -20.0)
     items[0, 2] = 1.0  # the lighter

@@ -316,5 +316,5 @@ def _about(screener: Screener) -> str:
         f"Model for {', '.join(channels)} ({screener.model.id}, {screener.runtime}). "
         f"Its operating point is a score of {point.threshold:.4g} ({point.criterion}). "
         f"On the {point.chosen_on_split} split, {100 * point.expected_fpr:.1f} % of benign {level} "
-        f"reached it. {screener.warning}".rstrip()
+        f"reached it. {screener.warning[:1].upper()}{screener.warning[1:]}".rstrip()
     )
