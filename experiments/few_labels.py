@@ -1,13 +1,13 @@
 """Train a detector on few labelled real scans, from a simulated model and from ImageNet weights.
 
-    python -m experiments.few_labels MODEL [--labels 10 30 100] [--seeds 3] [--steps 300] [--keep]
+    python -m experiments.few_labels MODEL [--labels 0 10 30 100] [--seeds 3] [--steps 300] [--keep]
 
 For every number of labels and every seed, both starts see the same scans and the same crops. The
 annotated classes are trained as the simulated classes of the same items
 (:data:`experiments.real_scans.SAME`); all foreground in a box counts as the item. The scans
 compared are those of :mod:`experiments.real_scans` in another part of a split that keeps
 near-duplicates together. The licences of the real scans forbid publishing the trained weights,
-which are deleted.
+which are deleted. Without labels, the simulated model is compared as it is.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", type=Path, help="detector for pseudo-colour with item classes")
-    parser.add_argument("--labels", type=int, nargs="+", default=[10, 30, 100])
+    parser.add_argument("--labels", type=int, nargs="+", default=[0, 10, 30, 100])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--compared", type=int, default=150, help="scans to compare on")
@@ -62,6 +62,9 @@ def main() -> None:
         pool = split.select(records, "labelled")
         compared = subsample_evenly(split.select(records, "compared"), arguments.compared)
         for labels in arguments.labels:
+            if not labels:
+                run_as_it_is(name, arguments.model, compared, split.data_hash, arguments.keep)
+                continue
             for seed in range(arguments.seeds):
                 chosen = choose(pool, labels, np.random.default_rng(seed))
                 views = read_all(chosen, items)
@@ -75,6 +78,19 @@ def main() -> None:
                         counts = {"views": len(compared)}
                         data = {"name": name, "hash": split.data_hash, "counts": counts}
                         keep(one, result, data=data, seeds=[seed])
+
+
+def run_as_it_is(
+    name: str, model: Path, compared: Sequence[Record], data_hash: str, keeps: bool
+) -> None:
+    """Compare the model without any label."""
+    one = Run("few_labels", {"scans": name, "labels": 0, "seed": 0, "start": "simulated"})
+    result = measure_model(compared, model)
+    print(one.name, {k: round(float(v), 3) for k, v in result.items()}, flush=True)
+    if keeps:
+        keep(
+            one, result, data={"name": name, "hash": data_hash, "counts": {"views": len(compared)}}
+        )
 
 
 def choose(pool: Sequence[Record], count: int, rng: np.random.Generator) -> list[Record]:
