@@ -142,8 +142,8 @@ scans).
 hit@1: share of objects with at most one other region ranked above their best one.
 Found at one, at four: share of objects found at so many false marks per scan, with one threshold; a
 mark is a region that no higher one lies close to (48 px). A region scores the classes that the
-annotations of its dataset name; what they leave out counts as false, unlabelled firearms among it. A
-row of its own leaves out what the model takes for a firearm, for the control too.
+annotations of its dataset name; what they leave out counts as false, unlabelled firearms among it.
+A row of its own leaves out what the model takes for a firearm, for the control too.
 The control is attenuation alone.
 Aims: SIXray AUROC .93 and hit@1 .80, five other scanners .88 and .60.
 
