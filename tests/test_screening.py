@@ -309,7 +309,7 @@ def test_the_warning_of_a_model_is_printed_and_stands_in_the_report(
             screen_folder(scans[:1], [tmp_path / name], tmp_path / f"out{expected}")
         assert ("not for real scanners" in caplog.text) is expected
         report = (tmp_path / f"out{expected}" / "report.html").read_text()
-        assert ("not for real scanners" in report) is expected
+        assert ("Not for real scanners" in report) is expected
 
 
 def test_a_killed_screening_goes_on_where_it_stopped(tiny_model, scans, tmp_path, monkeypatch):

@@ -155,10 +155,8 @@ def add_shipped(connection: Connection, auditor: Auditor) -> None:
     for row in bundled.values():
         add(connection, auditor, "bagscan", row)
     active = {model.channels: model for model in serving(connection)}
-    defaults: dict[str, dict[str, Any]] = {}  # the first bundled model of its channels
-    for row in bundled.values():
-        defaults.setdefault(row["channels"], row)
-    for channels, row in defaults.items():
+    # The first bundled model of its channels is the default.
+    for channels, row in {row["channels"]: row for row in reversed(bundled.values())}.items():
         current = active.get(channels)
         is_outdated = (
             current is not None
