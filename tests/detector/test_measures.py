@@ -7,13 +7,13 @@ import pytest
 
 from bagscan.core import Regions
 from bagscan.core.errors import DataError
-from bagscan.detector.calibration import calibrate_thresholds
+from bagscan.detector.calibration import calibrate_thresholds, choose_alarms
 from bagscan.detector.deciding import decide_regions
 from bagscan.detector.devices import FoundDevice
-from bagscan.detector.inference import ViewResult
-from bagscan.detector.measures import measure
+from bagscan.detector.inference import BagResult, ViewResult
+from bagscan.detector.measures import bag_scores, measure
 from bagscan.detector.scored_bags import ScoredBag, ScoredView, TrueDevice, TrueItem
-from bagscan.detector.thresholds import Pairing, Thresholds
+from bagscan.detector.thresholds import MAX_LOG_ODDS, Pairing, Thresholds
 from experiments.detector import add_second_point, card, figures
 
 AT = Thresholds(slope=1.0, offset=0.0, device=1.0, outside=9.0)
@@ -171,6 +171,24 @@ def with_item(scored, logits, on, number=1):
     prohibited = np.array([[-9.0, logit] for logit in logits], np.float32)
     items = (TrueItem("pistol", number, np.array(on, float)),) if any(on) else ()
     return replace(scored, seen=replace(scored.seen, prohibited=prohibited), items=items)
+
+
+def test_with_items_only_nothing_else_alarms():
+    """Also not a device or a place outside, however anomalous."""
+    rng = np.random.default_rng(0)
+    benign = [
+        with_item(clean(float(rng.normal(-1, 1))), rng.normal(-3, 1, 3), [0, 0, 0]).seen
+        for _ in range(40)
+    ]
+    bags = [BagResult((seen,), None) for seen in benign]
+    chosen, point = choose_alarms(bags, AT, 0.2, "val", items_only=True)
+    assert chosen.device == chosen.outside == MAX_LOG_ODDS
+    highest = bag_scores(bags, chosen)["prohibited"]
+    assert point.expected_fpr == np.mean(highest >= chosen.prohibited[0]) == 0.2
+    both, _ = choose_alarms(bags, AT, 0.2, "val")
+    assert both.prohibited[0] > chosen.prohibited[0], "a part of the false alarms is for anomalies"
+    with pytest.raises(DataError):
+        choose_alarms([BagResult((clean().seen,), None)], AT, 0.2, "val", items_only=True)
 
 
 def test_a_prohibited_item_is_found_named_and_no_false_alarm():

@@ -108,6 +108,13 @@ def calibrate(
             ),
         ),
     ] = None,
+    items_only: Annotated[
+        bool,
+        typer.Option(
+            "--items-only",
+            help="Detectors of prohibited items: only these alarm, and not anomalies in devices.",
+        ),
+    ] = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
@@ -128,11 +135,13 @@ def calibrate(
     experiment = read_experiment(config, settings)
     if isinstance(experiment, SimulatedExperiment):
         calibrated: Any = calibrate_detector(
-            experiment.sets, model, max_fpr, mirrored, item_smoothing
+            experiment.sets, model, max_fpr, mirrored, item_smoothing, items_only
         )
         level = "scan"
-    elif mirrored is not None or item_smoothing is not None:
-        raise ConfigError("--mirrored, --no-mirrored and --item-smoothing apply to detectors only")
+    elif mirrored is not None or item_smoothing is not None or items_only:
+        raise ConfigError(
+            "--mirrored, --no-mirrored, --item-smoothing and --items-only apply to detectors only"
+        )
     else:
         calibrated = calibrate_model(_check_kind(experiment, config), model, max_fpr, level)
     assert calibrated.operating_point

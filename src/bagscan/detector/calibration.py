@@ -27,13 +27,14 @@ ITEM_SHARE = 0.4  # the same for prohibited items, if the detector knows any
 
 
 def calibrate_thresholds(
-    bags: Sequence[ScoredBag], max_fpr: float
+    bags: Sequence[ScoredBag], max_fpr: float, items_only: bool = False
 ) -> tuple[Thresholds, OperatingPoint]:
     """Choose thresholds and the operating point of a detector.
 
     Args:
         bags: scored bags of validation scenes, benign and anomalous, not used in training.
         max_fpr: maximum share of benign bags that alarm, in [0, 1].
+        items_only: see :func:`choose_alarms`.
 
     Bags with prohibited items alarm rightly and are no false alarms.
 
@@ -49,12 +50,16 @@ def calibrate_thresholds(
     else:
         thresholds = replace(thresholds, pairing=_fit_pairing(bags, thresholds))
     benign = [bag.seen for bag in bags if not bag.anomalous and not bag.prohibited]
-    thresholds, point = choose_alarms(benign, thresholds, max_fpr, "val")
+    thresholds, point = choose_alarms(benign, thresholds, max_fpr, "val", items_only)
     return _choose_margins(bags, thresholds), point
 
 
 def choose_alarms(
-    benign: Sequence[BagResult], thresholds: Thresholds, max_fpr: float, part: str
+    benign: Sequence[BagResult],
+    thresholds: Thresholds,
+    max_fpr: float,
+    part: str,
+    items_only: bool = False,
 ) -> tuple[Thresholds, OperatingPoint]:
     """Choose the thresholds from which devices, other regions and prohibited items alarm.
 
@@ -67,16 +72,21 @@ def choose_alarms(
         thresholds: where the other values come from.
         max_fpr: maximum share of these bags that alarm, in [0, 1].
         part: name of the bags, for the operating point.
+        items_only: if true, prohibited items alone alarm, up to the whole of ``max_fpr``.
 
     Raises:
-        DataError: if there are no bags.
+        DataError: if there are no bags, or ``items_only`` without classes of items.
     """
     n_classes = max((view.prohibited.shape[1] for bag in benign for view in bag.views), default=0)
-    item_share = ITEM_SHARE if n_classes else 0.0
-    shares = {"device": 1 - OUTSIDE_SHARE - item_share, "outside": OUTSIDE_SHARE}
+    if items_only and not n_classes:
+        raise DataError("the detector knows no prohibited items, so nothing would alarm")
+    item_share = 1.0 if items_only else ITEM_SHARE if n_classes else 0.0
+    shares = (
+        {} if items_only else {"device": 1 - OUTSIDE_SHARE - item_share, "outside": OUTSIDE_SHARE}
+    )
     shares |= {"prohibited": item_share} if n_classes else {}
     scores = bag_scores(benign, thresholds)
-    limits = {
+    limits = dict.fromkeys(scores, MAX_LOG_ODDS) | {
         name: min(_threshold_above(scores[name], max_fpr * share), MAX_LOG_ODDS)
         for name, share in shares.items()
     }

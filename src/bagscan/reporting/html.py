@@ -31,7 +31,7 @@ WHAT_TO_DO = {
     "ALARM": "Look at the numbered places, starting with 1; if they cannot be explained, "
     "open the bag.",
     "REVIEW": "There is no verdict for all of this bag: look at it yourself, or scan it again.",
-    "CLEAR": "Nothing to do: every view was screened, and nothing reached the operating point.",
+    "CLEAR": "Every view was screened, and nothing reached the operating point.",
 }
 STYLE = """
 body{background:#14171a;color:#e6e8ea;font:15px/1.45 system-ui,sans-serif;margin:0 auto;

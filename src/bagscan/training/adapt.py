@@ -24,6 +24,7 @@ from bagscan.detector.calibration import choose_alarms
 from bagscan.detector.exported import input_of
 from bagscan.detector.features import features_of
 from bagscan.detector.model import Detector
+from bagscan.detector.thresholds import MAX_LOG_ODDS
 from bagscan.formats import find_scans, read_scan
 from bagscan.formats.scans import VIEWS, group_views, read_views
 from bagscan.model_folder import read_description
@@ -155,10 +156,16 @@ def _choose_thresholds(
             f"thresholds need at least {MIN_SCANS} benign bags that can be read, got {len(seen)}"
         )
     detector.thresholds, detector.operating_point = choose_alarms(
-        seen, detector.thresholds, max_fpr, "scans declared benign"
+        seen, detector.thresholds, max_fpr, "scans declared benign", _items_only(detector)
     )
     after = detector.operating_point.expected_fpr
     return replace(result, false_alarms=after, false_alarms_before=_alarm_share(folder, benign))
+
+
+def _items_only(detector: Detector) -> bool:
+    """Return True if prohibited items alone alarm, so that they do afterwards, too."""
+    thresholds = detector.thresholds
+    return bool(detector.prohibited) and thresholds.device == thresholds.outside == MAX_LOG_ODDS
 
 
 def _check_alarms(

@@ -202,6 +202,7 @@ def calibrate_detector(
     max_fpr: float,
     mirrored: bool | None = None,
     item_smoothing: float | None = None,
+    items_only: bool = False,
 ) -> Detector:
     """Choose thresholds on validation scenes of simulated sets and store them with the weights.
 
@@ -211,6 +212,7 @@ def calibrate_detector(
         max_fpr: largest share of benign bags that raise an alarm.
         mirrored: whether the detector averages over mirrored views from now on; None keeps this.
         item_smoothing: smoothing of maps of prohibited items from now on, in cells; None keeps it.
+        items_only: whether prohibited items alone alarm.
     """
     usable = load_detector(folder)
     usable.mirrored = usable.mirrored if mirrored is None else mirrored
@@ -223,7 +225,7 @@ def calibrate_detector(
         {"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}
     ):
         log.warning(warning)
-    detector.thresholds, detector.operating_point = calibrate_thresholds(bags, max_fpr)
+    detector.thresholds, detector.operating_point = calibrate_thresholds(bags, max_fpr, items_only)
     detector.save(folder)
     return detector
 
