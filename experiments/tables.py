@@ -151,7 +151,7 @@ Aims: SIXray AUROC .93 and hit@1 .80, five other scanners .88 and .60.
 
 Training on few labelled real scans, from a simulated model and from ImageNet weights, compared on
 150 other scans of each collection (`python -m experiments.few_labels`; the weights are deleted).
-The simulated model was the one before the present, trained on outlines (SIXray .815, others .732):
+Three seeds; without labels, the simulated model as it is:
 
 {few_labels}
 
