@@ -81,10 +81,8 @@ def calibrate(
     level: Annotated[
         str,
         typer.Option(
-            help=(
-                "Unit that --max-fpr counts: segment, or scan (by split conformal prediction). "
-                "Both use the validation scans, which also selected the best training step."
-            )
+            help="Unit that --max-fpr counts: segment, or scan (by split conformal prediction). "
+            "Both use the validation scans, which also selected the best training step."
         ),
     ] = "segment",
     mirrored: Annotated[
@@ -139,9 +137,7 @@ def calibrate(
         )
         level = "scan"
     elif mirrored is not None or item_smoothing is not None or items_only:
-        raise ConfigError(
-            "--mirrored, --no-mirrored, --item-smoothing and --items-only apply to detectors only"
-        )
+        raise ConfigError("--mirrored, --item-smoothing and --items-only are for detectors only")
     else:
         calibrated = calibrate_model(_check_kind(experiment, config), model, max_fpr, level)
     assert calibrated.operating_point
