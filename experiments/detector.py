@@ -83,10 +83,9 @@ def main() -> None:
         )
     detector.about |= card(record, crops, sorted({Path(s).name for s in experiment.sets}))
     detector.about |= real_scanners(arguments.name, detector.images)
-    detector.save(folder)
     data = {
         "name": "/".join(arguments.test.resolve().parts[-2:]),
-        "hash": load_detector(folder).id,
+        "hash": detector.save(folder),
         "counts": {"bags": len(bags)},
     }
     for group, result in (*record["groups"].items(), ("all", record["all"])):

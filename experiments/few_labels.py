@@ -62,35 +62,23 @@ def main() -> None:
         pool = split.select(records, "labelled")
         compared = subsample_evenly(split.select(records, "compared"), arguments.compared)
         for labels in arguments.labels:
-            if not labels:
-                run_as_it_is(name, arguments.model, compared, split.data_hash, arguments.keep)
-                continue
-            for seed in range(arguments.seeds):
+            starts = STARTS if labels else STARTS[:1]
+            for seed in range(arguments.seeds if labels else 1):
                 chosen = choose(pool, labels, np.random.default_rng(seed))
                 views = read_all(chosen, items)
                 settings = {"scans": name, "labels": labels, "seed": seed}
-                runs = [Run("few_labels", settings | {"start": start}) for start in STARTS]
+                runs = [Run("few_labels", settings | {"start": start}) for start in starts]
                 for one in remaining(runs, again=not arguments.keep):
                     start = one.settings["start"]
-                    result = compare(trained, start, views, compared, arguments.steps, seed)
+                    if labels:
+                        result = compare(trained, start, views, compared, arguments.steps, seed)
+                    else:
+                        result = measure_model(compared, arguments.model)
                     print(one.name, {k: round(float(v), 3) for k, v in result.items()}, flush=True)
                     if arguments.keep:
                         counts = {"views": len(compared)}
                         data = {"name": name, "hash": split.data_hash, "counts": counts}
                         keep(one, result, data=data, seeds=[seed])
-
-
-def run_as_it_is(
-    name: str, model: Path, compared: Sequence[Record], data_hash: str, keeps: bool
-) -> None:
-    """Compare the model without any label."""
-    one = Run("few_labels", {"scans": name, "labels": 0, "seed": 0, "start": "simulated"})
-    result = measure_model(compared, model)
-    print(one.name, {k: round(float(v), 3) for k, v in result.items()}, flush=True)
-    if keeps:
-        keep(
-            one, result, data={"name": name, "hash": data_hash, "counts": {"views": len(compared)}}
-        )
 
 
 def choose(pool: Sequence[Record], count: int, rng: np.random.Generator) -> list[Record]:

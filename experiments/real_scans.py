@@ -153,7 +153,10 @@ def groups_of(scans: Sequence[ScoredScan], names: Sequence[str]) -> dict[str, li
     groups: dict[str, list[ScoredView]] = defaultdict(list)
     views = [_rescored(scan, labels, names) for scan in scans]
     if "Gun" not in labels and set(FIREARMS) <= set(names):
-        groups[NO_FIREARMS] = [_without_firearms(scan, labels, names) for scan in scans]
+        groups[NO_FIREARMS] = [
+            _without_firearms(view, items, names)
+            for view, (_, items) in zip(views, scans, strict=True)
+        ]
     groups["all"] = views
     for view in views:
         groups[f"scanner {view.group}"].append(view)
@@ -170,9 +173,8 @@ def _rescored(scan: ScoredScan, labels: Sequence[str], names: Sequence[str]) -> 
     return replace(view, scores=any_item(items[:, chosen])) if chosen else view
 
 
-def _without_firearms(scan: ScoredScan, labels: Sequence[str], names: Sequence[str]) -> ScoredView:
-    """Rescore a scan, and leave out benign regions whose most likely class is a firearm."""
-    view, (_, items) = _rescored(scan, labels, names), scan
+def _without_firearms(view: ScoredView, items: np.ndarray, names: Sequence[str]) -> ScoredView:
+    """Leave out the benign regions of a view whose most likely class is a firearm."""
     guns = [names.index(name) for name in FIREARMS]
     likely = np.isin(items.argmax(1), guns) & (items.max(1) > LIKELY) & (view.truth == 0)
     return replace(view, foreground=view.foreground & ~likely)

@@ -27,11 +27,7 @@ from bagscan.screening import Screener
 from experiments.engine import Run, keep
 
 BAGS, ROUNDS, REPEATS = 6, 3, 2
-MODELS = {  # folder, and kind of image
-    "raw": (SHIPPED / "raw", "raw"),
-    "colour": (SHIPPED / "colour", "colour"),
-    "prohibited": (SHIPPED / "prohibited", "colour"),
-}
+IMAGES = {"raw": "raw", "colour": "colour", "prohibited": "colour"}  # of each bundled model
 Bag = dict[str, Path]
 
 
@@ -157,13 +153,14 @@ def main() -> None:
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
     with tempfile.TemporaryDirectory(prefix="bagscan-") as work:
         files_of = bags(Path(work) / "bags")
-        for name, (folder, kind) in MODELS.items():
-            for record in measure(folder, files_of[kind], arguments.seconds, arguments.processes):
+        for name, images in IMAGES.items():
+            files = files_of[images]
+            for record in measure(SHIPPED / name, files, arguments.seconds, arguments.processes):
                 settings = {"model": name, "runtime": record.pop("runtime")}
                 data = {
                     "name": "simulate --preset demo",
                     "hash": "preset demo",
-                    "counts": {"bags": len(files_of[kind]), "processes": arguments.processes},
+                    "counts": {"bags": len(files), "processes": arguments.processes},
                 }
                 rounded = {key: round(value, 3) for key, value in record.items()}
                 keep(Run("whole_path", settings), rounded, data=data)

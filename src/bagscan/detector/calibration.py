@@ -80,11 +80,11 @@ def choose_alarms(
     n_classes = max((view.prohibited.shape[1] for bag in benign for view in bag.views), default=0)
     if items_only and not n_classes:
         raise DataError("the detector knows no prohibited items, so nothing would alarm")
-    item_share = 1.0 if items_only else ITEM_SHARE if n_classes else 0.0
-    shares = (
-        {} if items_only else {"device": 1 - OUTSIDE_SHARE - item_share, "outside": OUTSIDE_SHARE}
-    )
-    shares |= {"prohibited": item_share} if n_classes else {}
+    shares = {"prohibited": 1.0}
+    if not items_only:
+        of_items = ITEM_SHARE if n_classes else 0.0
+        of_devices = 1 - OUTSIDE_SHARE - of_items
+        shares = {"device": of_devices, "outside": OUTSIDE_SHARE, "prohibited": of_items}
     scores = bag_scores(benign, thresholds)
     limits = dict.fromkeys(scores, MAX_LOG_ODDS) | {
         name: min(_threshold_above(scores[name], max_fpr * share), MAX_LOG_ODDS)
@@ -94,7 +94,7 @@ def choose_alarms(
         thresholds,
         device=limits["device"],
         outside=limits["outside"],
-        prohibited=(limits["prohibited"],) * n_classes if n_classes else (),
+        prohibited=(limits["prohibited"],) * n_classes,
     )
     alarms = int(np.any([scores[name] >= limit for name, limit in limits.items()], axis=0).sum())
     return chosen, OperatingPoint(
