@@ -29,6 +29,8 @@ HASHED = ("weights.safetensors", "model.json", "MODEL_CARD.md")
 MANIFEST = "SHA256SUMS"
 DESCRIBED = ("model", "operating_point", "about")
 RETIRED = ("trainable",)
+THRESHOLDS_WARNING = "warning about thresholds"  # until others are chosen
+WARNINGS = ("warning", THRESHOLDS_WARNING)  # entries of a card that users must read
 PARTS = {"regions": "regioner", "encoders": "encoder", "scorers": "scorer"}
 GRAPHS = (
     "both_views.onnx",
@@ -56,6 +58,11 @@ def locate_model(text: str) -> Path:
     """
     is_bundled = text in {path.name for path in shipped_models()} and not Path(text).exists()
     return SHIPPED / text if is_bundled else Path(text)
+
+
+def warning_of(about: Mapping[str, Any]) -> str:
+    """Return what users must know before they rely on a model, from its card; often empty."""
+    return "; ".join(str(about[key]) for key in WARNINGS if about.get(key))
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes], keep_graphs: bool = True) -> str:

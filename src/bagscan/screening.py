@@ -16,6 +16,7 @@ from bagscan.core.checks import is_number
 from bagscan.core.errors import BagscanError, ModelError
 from bagscan.core.reasons import in_view
 from bagscan.examining import ANOMALY, Examined, UsableModel
+from bagscan.model_folder import warning_of
 from bagscan.plausibility import MIN_SIDE_PX, unfit
 from bagscan.runtime.load import load_model, runtime_of
 
@@ -64,7 +65,7 @@ class Screener:
     @property
     def warning(self) -> str:
         """What users of the model must know before they rely on it, from its card; often empty."""
-        return str(self.model.about.get("warning", ""))
+        return warning_of(self.model.about)
 
     @property
     def runtime(self) -> str:

@@ -24,7 +24,7 @@ from bagscan.batch.task import score_bag
 from bagscan.cli import app
 from bagscan.core.errors import ConfigError, DataError, ReadError, UnavailableError
 from bagscan.formats import find_scans
-from bagscan.model_folder import read_description, shipped_models, verified_id
+from bagscan.model_folder import read_description, shipped_models, verified_id, warning_of
 from bagscan.reporting.findings import error_row
 from bagscan.workers.tasks import answer_or_error
 from tests.batch.stubs import dies_while_it_loads, screen_by_name
@@ -84,7 +84,7 @@ def test_the_warnings_of_models_are_printed(tmp_path, said):
     warnings = [
         warning
         for folder in shipped_models()
-        if (warning := read_description(folder)["about"].get("warning"))
+        if (warning := warning_of(read_description(folder)["about"]))
     ]
     assert [m.partition(": ")[2] for m in said if m.endswith(tuple(warnings))] == warnings != []
 

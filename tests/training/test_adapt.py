@@ -15,6 +15,7 @@ from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB
+from bagscan.model_folder import WARNINGS, warning_of
 from bagscan.screening import Screener
 from bagscan.training import adapt as adapting
 from bagscan.training.adapt import _alarm_share, _estimate, _set_statistics, _statistics, adapt
@@ -28,7 +29,9 @@ def detector():
     torch.manual_seed(0)
     config = NetworkConfig(backbone="test_efficientnet", pretrained=False, width=16)
     made = Detector.new(config, CATEGORIES, 1, 1, "colour", 1)
-    made.about = {"validation": {"monitor": 0.9}, "limits": "tests"}
+    made.about = {"validation": {"monitor": 0.9}, "limits": "tests"} | {
+        key: f"a {key}" for key in WARNINGS
+    }
     made.operating_point = OperatingPoint(0.5, "max_fpr=0.1 per scan", "val", 0.1, (0.0, 0.2))
     return made
 
@@ -161,6 +164,8 @@ def test_thresholds_are_chosen_on_benign_scans(model, archive, benign, tmp_path,
         states = before.network.state_dict(), after.network.state_dict()
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
         assert after.operating_point.criterion == f"max_fpr={max_fpr} per scan"
+        assert warning_of(before.about) == "a warning; a warning about thresholds"
+        assert warning_of(after.about) == "a warning"
     assert shares == sorted(shares)
     assert shares[-1] > 0
 

@@ -28,7 +28,7 @@ from bagscan.core import ReasonCode
 from bagscan.core.errors import ConfigError, UnavailableError
 from bagscan.core.files import LOCK, atomic_write_text, lock_folder, refuse_file
 from bagscan.formats.scans import VIEWS, change_stamp, expected_of
-from bagscan.model_folder import read_description, verified_id
+from bagscan.model_folder import read_description, verified_id, warning_of
 from bagscan.reporting.findings import error_row
 from bagscan.runtime.load import chosen_runtime
 
@@ -129,7 +129,7 @@ def prepare(
     atomic_write_text(path, json.dumps(about, indent=1))
     log.info(f"index: {count:,} bags; runtime {', '.join(sorted(set(about['runtimes'])))}")
     for model in models:
-        if warning := read_description(model).get("about", {}).get("warning"):
+        if warning := warning_of(read_description(model)["about"]):
             log.warning(f"{model}: {warning}")
     return count
 

@@ -60,6 +60,33 @@ def cord_and_plug(
     _plug(b, np.append(flat[-1], start[2]), inwards, plug)
 
 
+def winding_path(
+    rng: np.random.Generator, length_mm: float, spread_mm: float, step_mm: float = 5.0
+) -> np.ndarray:
+    """Return the (P, 3) points of a cord that lies as it fell: in loops and bends of any size.
+
+    Its curvature is random and changes slowly, and turns back where the cord gets away from the
+    origin. Later parts lie on earlier ones.
+
+    Args:
+        rng: random generator.
+        length_mm: length of the cord.
+        spread_mm: distance from the origin at which the cord turns back.
+        step_mm: distance of neighbouring points.
+    """
+    points = [np.zeros(2)]
+    heading, curvature = rng.uniform(0, 2 * np.pi), 0.0
+    for _ in range(max(4, round(length_mm / step_mm))):
+        curvature = 0.92 * curvature + rng.normal(0, 0.012)
+        x, y = points[-1]
+        away = np.hypot(x, y) / spread_mm
+        back = 0.03 * away * np.sin(np.arctan2(-y, -x) - heading)
+        heading += step_mm * float(np.clip(curvature + back, -0.1, 0.1))  # bends of 10 mm or more
+        points.append(points[-1] + step_mm * np.array([np.cos(heading), np.sin(heading)]))
+    flat = np.stack(points)
+    return np.column_stack([flat, np.linspace(0, 12, len(flat))])
+
+
 def _plug(b: Builder, end: np.ndarray, direction: np.ndarray, kind: str) -> None:
     x, y = direction
     turn = np.array([[x, -y, 0], [y, x, 0], [0, 0, 1]])

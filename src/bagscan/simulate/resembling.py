@@ -1,4 +1,4 @@
-"""Benign things that resemble prohibited items: cutlery, hair tongs, tools for nails and wine."""
+"""Benign things that resemble prohibited items: cutlery, hair tongs, flasks, locks, cords, boards."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from bagscan.simulate.assembly import AIR, Assembly, Builder
+from bagscan.simulate.cords import winding_path
 from bagscan.simulate.luggage import LUGGAGE
 from bagscan.simulate.mesh import rotation_xyz
-from bagscan.simulate.parts import helix
+from bagscan.simulate.parts import board, helix
 from bagscan.simulate.prohibited.blades import add_blade
 
 
@@ -104,6 +105,79 @@ def stapler(b: Builder) -> None:
     b.cylinder("iron", 2.5, long * 0.2, (-long * 0.31, 0, 14), 10, axis="x", inside=cavity)
 
 
+def drinking_flask(b: Builder) -> None:
+    """Add a bottle of aluminium or of two walls of steel, often with a drink in it."""
+    radius, tall = b.rng.uniform(28, 44), b.rng.uniform(150, 270)
+    level = max(0.0, b.rng.uniform(-0.6, 0.95))
+    if b.rng.random() < 0.5:
+        wall = b.rng.uniform(0.6, 1.2)
+        outer = b.cylinder("aluminium", radius, tall, segments=28)
+    else:
+        wall, gap = b.rng.uniform(0.4, 0.7), b.rng.uniform(3, 6)
+        shell = b.cylinder("stainless_steel", radius, tall, segments=28)
+        vacuum = b.cylinder(AIR, radius - wall, tall - 2 * wall, segments=28, inside=shell)
+        radius, tall = radius - gap, tall - 2 * gap
+        outer = b.cylinder("stainless_steel", radius, tall, segments=28, inside=vacuum)
+    cavity = b.cylinder(AIR, radius - wall, tall - 2 * wall, segments=28, inside=outer)
+    if level:
+        b.pour(cavity, "water", level)
+    top, lid = tall / 2 + 8, b.rng.uniform(18, 40)
+    metal = str(b.rng.choice(["polypropylene", "stainless_steel", "aluminium"]))
+    cap = b.cylinder(metal, radius * b.rng.uniform(0.45, 0.9), lid, (0, 0, top + lid / 2), 24)
+    b.cylinder(AIR, radius * 0.4, lid - 4, (0, 0, top + lid / 2), 20, inside=cap)
+
+
+def padlock(b: Builder) -> None:
+    """Add a block of brass or steel with pins in it, and a shackle."""
+    wide, thick = b.rng.uniform(22, 48), b.rng.uniform(9, 16)
+    long, bow = wide * b.rng.uniform(0.7, 1.3), wide * b.rng.uniform(0.28, 0.4)
+    body = b.slab(str(b.rng.choice(["brass", "zamak", "iron"])), (long, wide, thick), 3)
+    keyway = b.box(AIR, (long * 0.6, wide * 0.3, thick * 0.5), (-long * 0.1, 0, 0), inside=body)
+    for k in range(4):
+        b.cylinder("brass", 1.4, thick * 0.4, (long * (0.05 - 0.09 * k), 0, 0), 8, inside=keyway)
+    turn = np.linspace(-np.pi / 2, np.pi / 2, 14)
+    straight = long / 2 + 0.2 + wide * b.rng.uniform(0.1, 0.9)
+    arc = np.column_stack([straight + bow * np.cos(turn), bow * np.sin(turn), 0 * turn])
+    ends = [[long / 2 + 0.1, y, 0.0] for y in (-bow, bow)]
+    b.wire("iron", np.vstack([ends[:1], arc, ends[1:]]), b.rng.uniform(2.2, 4.2), segments=10)
+
+
+def earphones(b: Builder) -> None:
+    """Add two ear buds on cords that lie as they fell, and their plug."""
+    long = b.rng.uniform(350, 600)
+    for side in (-1, 1):
+        with b.frame((side * 25, 0, 0), rotation_xyz(0, 0, b.rng.uniform(0, 2 * np.pi))):
+            path = winding_path(b.rng, long, b.rng.uniform(25, 60))
+            b.wire("copper", path, 0.35)
+            x, y, z = path[-1] + (path[-1] - path[-2]) * 2
+            b.ball("abs", (7, 7, 6), (x, y, z + 7), density=0.6)
+            b.cylinder("ndfeb", 4.2, 2.5, (x, y, z + 15), 14)
+    b.cylinder("brass", 1.75, 15, (60, 0, -4), 12, axis="x")
+    b.cylinder("cable_pvc", 4, 16, (44, 0, -4), 12, axis="x")
+
+
+def loose_cord(b: Builder) -> None:
+    """Add a charging cord that lies as it fell, with a metal plug at each end."""
+    path = winding_path(b.rng, b.rng.uniform(600, 1800), b.rng.uniform(35, 90))
+    radius = b.rng.uniform(1.4, 2.8)
+    sheath = b.wire("cable_pvc", path, radius)
+    b.wire("copper", path[1:-1], radius * b.rng.uniform(0.3, 0.5), inside=sheath)
+    for end, step in ((path[0], path[0] - path[1]), (path[-1], path[-1] - path[-2])):
+        turn = rotation_xyz(0, 0, float(np.arctan2(step[1], step[0])))
+        with b.frame((end[0], end[1], end[2]), turn):
+            b.slab("cable_pvc", (22, 11, 6), 2, (12, 0, 0))
+            shell = b.box("stainless_steel", (14, 11, 4.5), (31, 0, 0))
+            b.box("nylon_gf30", (13, 9.5, 2), (31, 0, 0), inside=shell)
+
+
+def circuit_board(b: Builder) -> None:
+    """Add a bare board with its components, as of an opened or very thin device."""
+    board(b, b.rng.uniform(35, 80), b.rng.uniform(55, 150), b.rng.uniform(0.8, 1.6), 5.0)
+    if b.rng.random() < 0.5:
+        size = (b.rng.uniform(35, 70), b.rng.uniform(50, 90), b.rng.uniform(3, 6))
+        b.slab("li_ion_stack", size, 2, (0, 0, -8))
+
+
 RESEMBLING: dict[str, Callable[[Builder], None]] = {
     "cutlery": cutlery,
     "hair_tongs": hair_tongs,
@@ -111,4 +185,9 @@ RESEMBLING: dict[str, Callable[[Builder], None]] = {
     "corkscrew": corkscrew,
     "nail_clipper": nail_clipper,
     "stapler": stapler,
+    "drinking_flask": drinking_flask,
+    "padlock": padlock,
+    "earphones": earphones,
+    "loose_cord": loose_cord,
+    "circuit_board": circuit_board,
 }

@@ -27,7 +27,7 @@ from bagscan.detector.model import Detector
 from bagscan.detector.thresholds import MAX_LOG_ODDS
 from bagscan.formats import find_scans, read_scan
 from bagscan.formats.scans import VIEWS, group_views, read_views
-from bagscan.model_folder import read_description
+from bagscan.model_folder import THRESHOLDS_WARNING, WARNINGS, read_description
 from bagscan.runtime.load import load_detector
 from bagscan.screening import Screener
 from bagscan.training.agreement import MIN_FEATURE, agreement
@@ -41,7 +41,7 @@ CHECKED = 0.2  # share of the scans that only check the result
 MIN_SCANS = 20
 MIN_GAIN = 0.002  # of the agreement
 # Entries of the card that an adapted model keeps; figures are those of the model it comes from.
-STILL_TRUE = ("finds", "trained on", "limits", "warning")
+STILL_TRUE = ("finds", "trained on", "limits", *WARNINGS)
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,8 @@ def adapt(
     elif benign:
         result = _check_alarms(detector, result, folder, benign)
     kept = {key: text for key, text in detector.about.items() if key in STILL_TRUE}
+    if max_fpr is not None:
+        kept.pop(THRESHOLDS_WARNING, None)
     detector.about = {"adapted": asdict(result) | {"from": detector.id}} | kept
     detector.save(out)
     return result
