@@ -1,4 +1,4 @@
-"""Benign things that resemble prohibited items: cutlery, hair tongs, flasks, locks, cords, boards."""
+"""Benign things that resemble prohibited items: cutlery, tools, flasks, locks, cords, boards."""
 
 from __future__ import annotations
 
