@@ -18,7 +18,7 @@ from bagscan.formats.quantities import RGB
 from bagscan.model_folder import WARNINGS, warning_of
 from bagscan.screening import Screener
 from bagscan.training import adapt as adapting
-from bagscan.training.adapt import _alarm_share, _estimate, _set_statistics, _statistics, adapt
+from bagscan.training.adapt import _alarm_shares, _estimate, _set_statistics, _statistics, adapt
 from bagscan.training.agreement import agreement
 
 CATEGORIES = ("powder", "phone", "pistol", "cable")
@@ -122,7 +122,7 @@ def test_an_adapted_model_has_other_statistics_and_the_same_weights(
 
 def test_scans_that_check_the_result_are_not_adapted_to(model, archive, tmp_path, monkeypatch):
     monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
-    monkeypatch.setattr(adapting, "_alarm_share", lambda *_: 0.0)
+    monkeypatch.setattr(adapting, "_alarm_shares", lambda *_: [0.0, 0.0])
     checking = [archive / "00.png", archive / "01.png"]
     result = adapt(model, [archive], tmp_path / "out", benign=checking)
     assert result.scans + result.checked == 22
@@ -139,8 +139,8 @@ def test_a_model_that_gets_no_better_is_not_written(model, archive, tmp_path, mo
 
 def test_more_false_alarms_are_refused(model, archive, benign, tmp_path, monkeypatch):
     monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
-    shares = iter([0.1, 0.2, 0.2, 0.1])
-    monkeypatch.setattr(adapting, "_alarm_share", lambda *_: next(shares))
+    shares = iter([[0.1, 0.2], [0.2, 0.1]])
+    monkeypatch.setattr(adapting, "_alarm_shares", lambda *_: next(shares))
     with pytest.raises(DataError):
         adapt(model, [archive], tmp_path / "out", [benign])
     assert not (tmp_path / "out").exists()
@@ -158,7 +158,7 @@ def test_thresholds_are_chosen_on_benign_scans(model, archive, benign, tmp_path,
         result = adapt(model, [archive], out, [benign], max_fpr=max_fpr)
         assert result.share == 0
         # A device too small for a region of its own alarms nowhere.
-        assert _alarm_share(out, [benign]) <= result.false_alarms <= max_fpr
+        assert _alarm_shares([out], [benign])[0] <= result.false_alarms <= max_fpr
         shares.append(result.false_alarms)
         after = Detector.load(out)
         states = before.network.state_dict(), after.network.state_dict()
@@ -181,9 +181,9 @@ def test_thresholds_need_enough_benign_scans(model, archive, benign, tmp_path):
 def test_the_share_of_alarms_is_that_of_screening(model, archive):
     screener = Screener.load(model, runtime="torch")
     alarms = [bool(screener.screen(read_scan(path)).findings) for path in archive.iterdir()]
-    assert _alarm_share(model, [archive]) == pytest.approx(np.mean(alarms))
+    assert _alarm_shares([model], [archive]) == pytest.approx([np.mean(alarms)])
     with pytest.raises(DataError):
-        _alarm_share(model, [])
+        _alarm_shares([model], [])
 
 
 def test_the_command_refuses_a_model_that_alarms_more(
@@ -191,7 +191,7 @@ def test_the_command_refuses_a_model_that_alarms_more(
 ):
     monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
     adapt(model, [archive], tmp_path / "unchecked")
-    before, after = (_alarm_share(m, [benign]) for m in (model, tmp_path / "unchecked"))
+    before, after = _alarm_shares([model, tmp_path / "unchecked"], [benign])
     out = tmp_path / "out"
     args = ["adapt", str(model), str(archive), "--out", str(out), "--benign", str(benign)]
     run = CliRunner().invoke(app, [*args, "--json"])

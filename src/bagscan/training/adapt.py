@@ -149,10 +149,14 @@ def _choose_thresholds(
     max_fpr: float,
 ) -> Adaptation:
     """Choose thresholds on benign scans, and add the shares of them that alarm."""
+    seen, alarms = [], []
     with tempfile.TemporaryDirectory() as adapted:
         detector.save(Path(adapted))
         usable = load_detector(adapted, runtime="torch")
-        seen = [usable.run_views(scan.views) for scan in _read_bags(benign)]
+        as_it_was = Screener.load(folder, runtime="torch")
+        for scan in _read_bags(benign):
+            seen.append(usable.run_views(scan.views))
+            alarms.append(bool(as_it_was.screen(scan).findings))
     if len(seen) < MIN_SCANS:
         raise DataError(
             f"thresholds need at least {MIN_SCANS} benign bags that can be read, got {len(seen)}"
@@ -161,7 +165,7 @@ def _choose_thresholds(
         seen, detector.thresholds, max_fpr, "scans declared benign", _items_only(detector)
     )
     after = detector.operating_point.expected_fpr
-    return replace(result, false_alarms=after, false_alarms_before=_alarm_share(folder, benign))
+    return replace(result, false_alarms=after, false_alarms_before=float(np.mean(alarms)))
 
 
 def _items_only(detector: Detector) -> bool:
@@ -179,7 +183,7 @@ def _check_alarms(
     """Add the shares of benign scans that alarm; refuse a detector that raises more of them."""
     with tempfile.TemporaryDirectory() as adapted:
         detector.save(Path(adapted))
-        before, after = (_alarm_share(model, benign) for model in (folder, Path(adapted)))
+        before, after = _alarm_shares([folder, Path(adapted)], benign)
     if after > before:
         raise DataError(
             f"the model is not adapted: {after:.1%} of the scans declared benign would alarm, "
@@ -214,13 +218,13 @@ def _read_views(
     return [views[k] for k in order]
 
 
-def _alarm_share(model: Path, paths: Sequence[Path]) -> float:
-    """Return the share of scans that a model finds something in."""
-    screener = Screener.load(model, runtime="torch")
-    alarms = [bool(screener.screen(scan).findings) for scan in _read_bags(paths)]
+def _alarm_shares(models: Sequence[Path], paths: Sequence[Path]) -> list[float]:
+    """Return the share of scans that each model finds something in."""
+    screeners = [Screener.load(model, runtime="torch") for model in models]
+    alarms = [[bool(s.screen(scan).findings) for s in screeners] for scan in _read_bags(paths)]
     if not alarms:
         raise DataError("none of the scans declared benign can be read")
-    return float(np.mean(alarms))
+    return [float(share) for share in np.mean(alarms, axis=0)]
 
 
 def _read_bags(paths: Sequence[Path]) -> Iterator[Scan]:
