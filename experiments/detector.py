@@ -26,6 +26,7 @@ from bagscan.core.machine import usable_cores
 from bagscan.core.messages import show_messages
 from bagscan.detector.calibration import calibrate_thresholds
 from bagscan.detector.exported import UsableDetector
+from bagscan.detector.inference import Options
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.scored_bags import ScoredBag, score_bag
@@ -62,7 +63,7 @@ def main() -> None:
     detector.about = {
         name: result for name, result in detector.about.items() if name.startswith("validation")
     }
-    detector.mirrored = arguments.mirrored
+    detector.options = Options(mirrored=arguments.mirrored)
     detector.save(folder)
     export_onnx(folder)
     sets = [Path(name) for name in arguments.calibrate_on or experiment.sets]

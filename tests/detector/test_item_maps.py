@@ -22,11 +22,13 @@ def test_without_smoothing_nothing_changes():
 
 
 def test_a_detector_smooths_items_and_nothing_else(detector):  # noqa: F811
-    from bagscan.detector.inference import run_detector
+    from bagscan.detector.inference import Options, run_detector
     from bagscan.detector.torch_engine import TorchEngine
 
     plain = run(detector, bag(), mirrored=False)
-    smooth = run_detector(bag(), TorchEngine(detector), detector.numbers, False, item_smoothing=3.0)
+    smooth = run_detector(
+        bag(), TorchEngine(detector), detector.numbers, False, Options(False, 3.0)
+    )
     for one, other in zip(plain.views, smooth.views, strict=True):
         assert np.array_equal(one.region_logits, other.region_logits)
         assert other.prohibited.std() < 0.7 * one.prohibited.std()

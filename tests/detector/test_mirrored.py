@@ -8,7 +8,13 @@ import torch
 
 from bagscan.core import View
 from bagscan.detector.exported import UsableDetector
-from bagscan.detector.inference import ORIENTATIONS, _run_view, compute_maps, run_detector
+from bagscan.detector.inference import (
+    ORIENTATIONS,
+    Options,
+    _run_view,
+    compute_maps,
+    run_detector,
+)
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
 from bagscan.detector.together import evaluate_jointly
@@ -51,7 +57,7 @@ def turned(views, axes):
 
 
 def run(detector, views, mirrored, together=False):
-    return run_detector(views, TorchEngine(detector), detector.numbers, together, mirrored)
+    return run_detector(views, TorchEngine(detector), detector.numbers, together, Options(mirrored))
 
 
 @pytest.mark.parametrize("axes", [(-1,), (-2,), (-2, -1)])
@@ -65,7 +71,7 @@ def test_a_bag_that_lies_the_other_way_has_the_same_maps(detector, axes):
 
 def test_verdicts_over_both_views_are_means_over_orientations(detector):
     engine = TorchEngine(detector)
-    results = [_run_view(view, engine, detector.numbers, ORIENTATIONS) for view in bag()]
+    results = [_run_view(view, engine, detector.numbers, Options(mirrored=True)) for view in bag()]
     evaluated = [
         evaluate_jointly([result.maps[k] for result in results], engine)
         for k in range(len(ORIENTATIONS))
@@ -91,12 +97,12 @@ def test_maps_are_mirrored_back(detector):
         assert np.allclose(value[..., ::-1], mirrored[name], atol=1e-4), name
 
 
-def test_a_model_folder_says_whether_views_are_mirrored(detector, tmp_path):
-    detector.mirrored = True
-    detector.save(tmp_path)
-    detector.mirrored = False
-    assert Detector.load(tmp_path).mirrored
+def test_a_model_folder_says_how_views_are_evaluated(detector, tmp_path):
+    options = Options(mirrored=True, item_smoothing=1.5, scale=0.5)
+    replace(detector, options=options).save(tmp_path)
+    assert Detector.load(tmp_path).options == options
     description = read_description(tmp_path)
-    assert UsableDetector(description, "id", TorchEngine(detector)).mirrored
-    del description["model"]["mirrored"]  # a folder of an earlier version
-    assert not UsableDetector(description, "id", TorchEngine(detector)).mirrored
+    assert UsableDetector(description, "id", TorchEngine(detector)).options == options
+    del description["model"]["scale"]  # a folder of an earlier version
+    found = UsableDetector(description, "id", TorchEngine(detector)).options
+    assert found == replace(options, scale=1.0)

@@ -37,6 +37,19 @@ def test_the_truth_lies_beside_simulated_scans_alone(simulated_root, tmp_path, h
     assert load_hidden_masks(simulated_root / "raw" / "7_below.tif", "7", ()) is None
 
 
+def test_prohibited_items_are_hidden_things_too(tmp_path):
+    (tmp_path / "truth").mkdir()
+    entries = []
+    for k, role in enumerate(("item", "prohibited", "prohibited", "anomaly")):
+        mask = np.zeros((8, 12), bool)
+        mask[2 * k, 3 * k] = True
+        entries.append({"role": role, "segmentation": encode_mask(mask)})
+    truth = {"image": {"height": 8, "width": 12}, "annotations": entries}
+    (tmp_path / "truth" / "7_below.json").write_text(json.dumps(truth))
+    hidden = load_hidden_masks(tmp_path / "colour" / "7_below.png", "7", ["below"])
+    assert np.argwhere(hidden["below"]).tolist() == [[2, 3], [4, 6], [6, 9]]
+
+
 def test_bags_and_regions_are_counted_against_the_truth(hidden):
     view, mask = next(iter(hidden.items()))
     far = np.zeros_like(mask)
@@ -47,6 +60,8 @@ def test_bags_and_regions_are_counted_against_the_truth(hidden):
     assert compare_with_truth(row("ALARM", (view, mask), *three_false), hidden)["outcome"] == (
         "found elsewhere"
     )
+    many = compare_with_truth(row("ALARM", *[(view, mask)] * 12, *three_false), hidden)
+    assert many["outcome"] == "found"
     truths = [
         found,
         compare_with_truth(row("ALARM", (view, far)), hidden),

@@ -17,7 +17,7 @@ from bagscan.core import Decision, OperatingPoint, Scan
 from bagscan.core.errors import ConfigError, DataError, ModelError
 from bagscan.datasets.packed import EMPTY, FIRST_DEVICE, packed_categories, read_packed
 from bagscan.detector.calibration import calibrate_thresholds
-from bagscan.detector.inference import Categories
+from bagscan.detector.inference import Categories, Options
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.sampling import whole_view
@@ -269,16 +269,17 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
 def test_commands_calibrate_and_evaluate_a_detector(config, ranking, tmp_path):
     folder = str(ranking)
     calibrate = ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"]
-    for option, mirrored, smoothing in (
-        ([], False, 0.0),
-        (["--mirrored", "--item-smoothing", "2"], True, 2.0),
-        ([], True, 2.0),
+    changed = Options(mirrored=True, item_smoothing=2.0, scale=0.5)
+    for option, expected in (
+        ([], Options()),
+        (["--mirrored", "--item-smoothing", "2", "--scale", "0.5"], changed),
+        ([], changed),
     ):
         done = CliRunner().invoke(app, [*calibrate, *option])
         assert done.exit_code == 0, done.output
         assert "95 % interval" in done.output
         calibrated = Detector.load(folder)
-        assert (calibrated.mirrored, calibrated.item_smoothing) == (mirrored, smoothing)
+        assert calibrated.options == expected
     done = CliRunner().invoke(
         app,
         [

@@ -106,6 +106,17 @@ def calibrate(
             ),
         ),
     ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            min=0.25,
+            max=2.0,
+            help=(
+                "Detectors: the network sees views at this share of their size, from now on. "
+                "0.8 takes about two thirds of the time. Default: as the model does."
+            ),
+        ),
+    ] = None,
     items_only: Annotated[
         bool,
         typer.Option(
@@ -131,13 +142,15 @@ def calibrate(
 
     config = configuration(config, preset)
     experiment = read_experiment(config, settings)
+    given = {"mirrored": mirrored, "item_smoothing": item_smoothing, "scale": scale}
+    options = {name: value for name, value in given.items() if value is not None}
     if isinstance(experiment, SimulatedExperiment):
-        calibrated: Any = calibrate_detector(
-            experiment.sets, model, max_fpr, mirrored, item_smoothing, items_only
-        )
+        calibrated: Any = calibrate_detector(experiment.sets, model, max_fpr, items_only, **options)
         level = "scan"
-    elif mirrored is not None or item_smoothing is not None or items_only:
-        raise ConfigError("--mirrored, --item-smoothing and --items-only are for detectors only")
+    elif options or items_only:
+        raise ConfigError(
+            "--mirrored, --item-smoothing, --scale and --items-only are for detectors only"
+        )
     else:
         calibrated = calibrate_model(_check_kind(experiment, config), model, max_fpr, level)
     assert calibrated.operating_point

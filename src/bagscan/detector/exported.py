@@ -11,7 +11,7 @@ import numpy as np
 from bagscan.core import OperatingPoint, View
 from bagscan.detector.deciding import decide_regions
 from bagscan.detector.engine import Engine
-from bagscan.detector.inference import BagResult, Categories, run_detector
+from bagscan.detector.inference import BagResult, Categories, Options, run_detector
 from bagscan.detector.thresholds import thresholds_of
 from bagscan.examining import ANOMALY, Examined
 from bagscan.model_config import InputConfig, ModelConfig
@@ -65,8 +65,7 @@ class UsableDetector:
             settings["network"]["categories"][self.categories.of_items]
         )
         self.thresholds = thresholds_of(description)
-        self.mirrored: bool = settings.get("mirrored", False)
-        self.item_smoothing: float = settings.get("item_smoothing", 0.0)
+        self.options = Options.of(settings)
         self.together: bool = (
             description["model"]["network"].get("two_views", {}).get("width", 0) > 0
         )
@@ -92,8 +91,7 @@ class UsableDetector:
             self.engine,
             self.categories,
             self.together,
-            self.mirrored,
-            self.item_smoothing,
+            self.options,
         )
 
     def examine(self, views: Sequence[View]) -> list[Examined]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
@@ -13,6 +14,7 @@ from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice, find_devices
 from bagscan.detector.engine import Engine
 from bagscan.detector.features import CELL_PX, features_of, round_up
+from bagscan.detector.scaled import ScaledEngine
 from bagscan.detector.together import Numbers, ViewMaps, evaluate_jointly
 from bagscan.encoders.region_means import region_means
 from bagscan.regions import superpixels
@@ -24,6 +26,29 @@ MIN_OVERLAP = 0.5  # minimum share of a region inside a dilated device that it b
 REGION_SIDE_PX = 16.0
 MAX_ITEM_LOGIT = 8.0  # logits of items beyond this are not more certain, but would spread further
 SUPERPIXELS = superpixels.Config(width=0, stride=2, min_size=0.25)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How views are evaluated; thresholds are chosen for these, and stored with them.
+
+    Attributes:
+        mirrored: True to evaluate mirrored views as well, and to average the logits of all four
+            orientations: four times the work of the networks. Devices are those of the view as it
+            is.
+        item_smoothing: see :func:`smooth_items`.
+        scale: size at which the network sees views, relative to their own, see
+            :class:`bagscan.detector.scaled.ScaledEngine`.
+    """
+
+    mirrored: bool = False
+    item_smoothing: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, model: Mapping[str, Any]) -> Options:
+        """Return the options in ``model.json``; folders of earlier versions lack some."""
+        return cls(**{f.name: model[f.name] for f in fields(cls) if f.name in model})
 
 
 @dataclass(frozen=True)
@@ -89,8 +114,7 @@ def run_detector(
     engine: Engine,
     categories: Categories,
     together: bool,
-    mirrored: bool = False,
-    item_smoothing: float = 0.0,
+    options: Options | None = None,
 ) -> BagResult:
     """Run the detector on the views of a bag and split them into regions.
 
@@ -99,16 +123,14 @@ def run_detector(
         engine: runs the networks.
         categories: numbers of categories of the network.
         together: True if the network evaluates both views together.
-        mirrored: True to evaluate mirrored views as well, and to average the logits of all four
-            orientations: four times the work of the networks. Devices are those of the view as it
-            is.
-        item_smoothing: see :func:`smooth_items`.
+        options: how views are evaluated.
 
     Raises:
         ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
-    orientations = ORIENTATIONS if mirrored else ORIENTATIONS[:1]
-    results = [_run_view(view, engine, categories, orientations, item_smoothing) for view in views]
+    options = options or Options()
+    seeing = engine if options.scale == 1 else ScaledEngine(engine, options.scale)
+    results = [_run_view(view, seeing, categories, options) for view in views]
     by_orientation = list(zip(*(result.maps for result in results), strict=True))
     if together:
         anomaly, devices = _mean_over_orientations(
@@ -141,12 +163,12 @@ def _run_view(
     view: View,
     engine: Engine,
     numbers: Categories,
-    orientations: Sequence[tuple[int, ...]],
-    item_smoothing: float = 0.0,
+    options: Options,
 ) -> _SingleView:
     height, width = view.shape
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
     features = _padded_features(view)
+    orientations = ORIENTATIONS if options.mirrored else ORIENTATIONS[:1]
     outputs = [_run_maps(features, engine, mirrored) for mirrored in orientations]
     # Devices are those of the view as it is: averaging found no more of them on validation scenes.
     devices = find_devices(
@@ -160,7 +182,7 @@ def _run_view(
         anomaly = maps["anomaly"][0, 0, :h, :w]
         results.append(ViewMaps(merged[:, :h, :w], anomaly, tuple(devices), logits))
     prohibited = _mean([maps["categories"][0, numbers.of_items, :h, :w] for maps in outputs])
-    return _SingleView(tuple(results), smooth_items(prohibited, item_smoothing))
+    return _SingleView(tuple(results), smooth_items(prohibited, options.item_smoothing))
 
 
 def smooth_items(logits: np.ndarray, cells: float) -> np.ndarray:

@@ -17,7 +17,7 @@ from bagscan.core import OperatingPoint
 from bagscan.core.errors import ModelError
 from bagscan.detector.exported import KIND
 from bagscan.detector.features import IMAGES
-from bagscan.detector.inference import Categories
+from bagscan.detector.inference import Categories, Options
 from bagscan.detector.network import DetectorNetwork, NetworkConfig
 from bagscan.detector.thresholds import Thresholds, thresholds_of
 from bagscan.model_folder import (
@@ -42,9 +42,7 @@ class Detector:
         images: ``raw`` or ``colour``.
         prohibited: number of classes of prohibited items.
         thresholds: see :class:`bagscan.detector.thresholds.Thresholds`.
-        mirrored: True if the thresholds are for the mean over all mirrored views, see
-            :func:`bagscan.detector.inference.run_detector`.
-        item_smoothing: likewise, see :func:`bagscan.detector.inference.smooth_items`.
+        options: how views are evaluated, which the thresholds are for.
         operating_point: None before calibration.
         about: training data and results.
         id: hash of the model folder.
@@ -56,8 +54,7 @@ class Detector:
     images: str = "raw"
     prohibited: int = 0
     thresholds: Thresholds = field(default_factory=Thresholds)
-    mirrored: bool = False
-    item_smoothing: float = 0.0
+    options: Options = field(default_factory=Options)
     operating_point: OperatingPoint | None = None
     about: dict[str, Any] = field(default_factory=dict)
     id: str = "unsaved"
@@ -111,9 +108,8 @@ class Detector:
                 "devices": self.devices,
                 "prohibited": self.prohibited,
                 "thresholds": dataclasses.asdict(self.thresholds),
-                "mirrored": self.mirrored,
-                "item_smoothing": self.item_smoothing,
-            },
+            }
+            | dataclasses.asdict(self.options),
             "operating_point": (
                 dataclasses.asdict(self.operating_point) if self.operating_point else None
             ),
@@ -167,8 +163,7 @@ class Detector:
             images,
             settings.get("prohibited", 0),
             thresholds,
-            settings.get("mirrored", False),
-            settings.get("item_smoothing", 0.0),
+            Options.of(settings),
             point,
             description["about"],
             identity,

@@ -12,13 +12,14 @@ import numpy as np
 
 from bagscan.formats.truth import MAX_FALSE_REGIONS, decode_mask, grow
 
-ANOMALY = "anomaly"
+RIGHT_PER_FALSE = 4  # regions on what is hidden that allow another one elsewhere
+HIDDEN = ("anomaly", "prohibited")  # roles of what does not belong in a bag
 
 
 def load_hidden_masks(
     path: Path, scan_id: str, views: Iterable[str]
 ) -> dict[str, np.ndarray] | None:
-    """Load the masks of hidden items of a simulated bag.
+    """Load the masks of hidden things of a simulated bag: anomalies and prohibited items.
 
     Args:
         path: a file of the bag, in ``raw/`` or ``colour/`` beside ``truth/``.
@@ -26,7 +27,8 @@ def load_hidden_masks(
         views: names of its views.
 
     Returns:
-        (H, W) bool masks by view, empty for a benign bag; None if there is no truth.
+        (H, W) bool masks by view, of all things together, empty for a benign bag; None if there is
+        no truth.
     """
     folder = path.parent.parent / "truth"
     files = {view: folder / f"{scan_id}_{view}.json" for view in views}
@@ -34,13 +36,14 @@ def load_hidden_masks(
         return None
     if not all(file.is_file() for file in files.values()):
         return None
-    masks = {}
+    masks: dict[str, np.ndarray] = {}
     for view, file in files.items():
         truth = json.loads(file.read_text())
         size = truth["image"]["height"], truth["image"]["width"]
         for entry in truth["annotations"]:
-            if entry["role"] == ANOMALY:
-                masks[view] = decode_mask(entry["segmentation"], *size)
+            if entry["role"] in HIDDEN:
+                shown = masks.setdefault(view, np.zeros(size, bool))
+                shown |= decode_mask(entry["segmentation"], *size)
     return masks
 
 
@@ -54,10 +57,11 @@ def compare_with_truth(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray])
         hidden: (H, W) bool masks by view, from :func:`load_hidden_masks`.
 
     Returns:
-        ``outcome``: ``found`` (at the right place, with at most two regions elsewhere),
+        ``outcome``: ``found`` (at the right place, with at most two regions
+        elsewhere, or a quarter of those on it, since many things can be hidden),
         ``found elsewhere``, ``missed``,
         ``false alarm`` or ``rightly clear``; ``on_it``: a bool per finding, True if it lies on
-        the hidden item.
+        something hidden.
     """
     near = {view: grow(mask) for view, mask in hidden.items()}
     on_it = [_lies_on(finding, near) for finding in row["findings"]]
@@ -66,7 +70,9 @@ def compare_with_truth(row: Mapping[str, Any], hidden: Mapping[str, np.ndarray])
     elif row["decision"] != "ALARM":
         outcome = "missed"
     else:
-        is_right = any(on_it) and on_it.count(False) <= MAX_FALSE_REGIONS
+        is_right = any(on_it) and on_it.count(False) <= max(
+            MAX_FALSE_REGIONS, on_it.count(True) // RIGHT_PER_FALSE
+        )
         outcome = "found" if is_right else "found elsewhere"
     return {"outcome": outcome, "on_it": on_it}
 
@@ -100,5 +106,5 @@ def summarise_truth(truths: Iterable[Mapping[str, Any]]) -> str:
         f"{n['found']} of them at the right place; missed: {n['missed']}.\n"
         f"Benign bags: {n_benign}. False alarms: {n['false alarm']}.\n"
         f"Flagged regions: {len(on_it)}, "
-        f"{sum(on_it)} of them on the hidden item or within 10 mm of it."
+        f"{sum(on_it)} of them on what is hidden or within 10 mm of it."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +200,8 @@ def calibrate_detector(
     sets: Sequence[str],
     folder: Path,
     max_fpr: float,
-    mirrored: bool | None = None,
-    item_smoothing: float | None = None,
     items_only: bool = False,
+    **options: Any,
 ) -> Detector:
     """Choose thresholds on validation scenes of simulated sets and store them with the weights.
 
@@ -210,16 +209,14 @@ def calibrate_detector(
         sets: directories of simulated sets.
         folder: model folder of the detector.
         max_fpr: largest share of benign bags that raise an alarm.
-        mirrored: whether the detector averages over mirrored views from now on; None keeps this.
-        item_smoothing: smoothing of maps of prohibited items from now on, in cells; None keeps it.
         items_only: whether prohibited items alone alarm.
+        **options: changes of :class:`bagscan.detector.inference.Options`, from now on.
     """
     usable = load_detector(folder)
-    usable.mirrored = usable.mirrored if mirrored is None else mirrored
-    usable.item_smoothing = usable.item_smoothing if item_smoothing is None else item_smoothing
+    usable.options = replace(usable.options, **options)
     bags = [bag for name in sets for bag in score_dataset(Path(name), usable, "val")]
     detector = Detector.load(folder)
-    detector.mirrored, detector.item_smoothing = usable.mirrored, usable.item_smoothing
+    detector.options = usable.options
     anomalous = sum(bag.anomalous for bag in bags)
     for warning in warn_few_examples(
         {"benign bags": len(bags) - anomalous, "anomalous bags": anomalous}
