@@ -25,6 +25,47 @@ from bagscan.cli.terminal import (
 if TYPE_CHECKING:
     from bagscan.training.adapt import Adaptation
 
+# Options of calibrate for detectors.
+Mirrored = Annotated[
+    bool | None,
+    typer.Option(
+        help=(
+            "Detectors: average over mirrored views, from now on. Raises fewer false alarms, "
+            "and takes about three times as long. Default: as the model does."
+        )
+    ),
+]
+ItemSmoothing = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=10.0,
+        help=(
+            "Detectors of prohibited items: smooth their maps by this many cells of 8 px, "
+            "from now on. On scanners that a model was not trained on, 2 ranks items better. "
+            "Default: as the model does."
+        ),
+    ),
+]
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        min=0.25,
+        max=2.0,
+        help=(
+            "Detectors: the network sees views at this share of their size, from now on. "
+            "0.8 takes about two thirds of the time. Default: as the model does."
+        ),
+    ),
+]
+ItemsOnly = Annotated[
+    bool,
+    typer.Option(
+        "--items-only",
+        help="Detectors of prohibited items: only these alarm, and not anomalies in devices.",
+    ),
+]
+
 
 def train(
     config: Config = None,
@@ -85,45 +126,10 @@ def calibrate(
             "Both use the validation scans, which also selected the best training step."
         ),
     ] = "segment",
-    mirrored: Annotated[
-        bool | None,
-        typer.Option(
-            help=(
-                "Detectors: average over mirrored views, from now on. Raises fewer false alarms, "
-                "and takes about three times as long. Default: as the model does."
-            )
-        ),
-    ] = None,
-    item_smoothing: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=10.0,
-            help=(
-                "Detectors of prohibited items: smooth their maps by this many cells of 8 px, "
-                "from now on. On scanners that a model was not trained on, 2 ranks items better. "
-                "Default: as the model does."
-            ),
-        ),
-    ] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option(
-            min=0.25,
-            max=2.0,
-            help=(
-                "Detectors: the network sees views at this share of their size, from now on. "
-                "0.8 takes about two thirds of the time. Default: as the model does."
-            ),
-        ),
-    ] = None,
-    items_only: Annotated[
-        bool,
-        typer.Option(
-            "--items-only",
-            help="Detectors of prohibited items: only these alarm, and not anomalies in devices.",
-        ),
-    ] = False,
+    mirrored: Mirrored = None,
+    item_smoothing: ItemSmoothing = None,
+    scale: Scale = None,
+    items_only: ItemsOnly = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
