@@ -98,11 +98,11 @@ def test_maps_are_mirrored_back(detector):
 
 
 def test_a_model_folder_says_how_views_are_evaluated(detector, tmp_path):
-    options = Options(mirrored=True, item_smoothing=1.5, scale=0.5)
+    options = Options(mirrored=True, item_smoothing=1.5)
     replace(detector, options=options).save(tmp_path)
     assert Detector.load(tmp_path).options == options
     description = read_description(tmp_path)
     assert UsableDetector(description, "id", TorchEngine(detector)).options == options
-    del description["model"]["scale"]  # a folder of an earlier version
+    del description["model"]["item_smoothing"]  # a folder of an earlier version
     found = UsableDetector(description, "id", TorchEngine(detector)).options
-    assert found == replace(options, scale=1.0)
+    assert found == replace(options, item_smoothing=0.0)

@@ -269,10 +269,10 @@ def test_calibration_keeps_to_its_share_of_false_alarms_and_bags_are_screened(
 def test_commands_calibrate_and_evaluate_a_detector(config, ranking, tmp_path):
     folder = str(ranking)
     calibrate = ["calibrate", str(config), "--model", folder, "--max-fpr", "0.3"]
-    changed = Options(mirrored=True, item_smoothing=2.0, scale=0.5)
+    changed = Options(mirrored=True, item_smoothing=2.0)
     for option, expected in (
         ([], Options()),
-        (["--mirrored", "--item-smoothing", "2", "--scale", "0.5"], changed),
+        (["--mirrored", "--item-smoothing", "2"], changed),
         ([], changed),
     ):
         done = CliRunner().invoke(app, [*calibrate, *option])

@@ -47,17 +47,6 @@ ItemSmoothing = Annotated[
         ),
     ),
 ]
-Scale = Annotated[
-    float | None,
-    typer.Option(
-        min=0.25,
-        max=2.0,
-        help=(
-            "Detectors: the network sees views at this share of their size, from now on. "
-            "0.8 takes about two thirds of the time. Default: as the model does."
-        ),
-    ),
-]
 ItemsOnly = Annotated[
     bool,
     typer.Option(
@@ -128,7 +117,6 @@ def calibrate(
     ] = "segment",
     mirrored: Mirrored = None,
     item_smoothing: ItemSmoothing = None,
-    scale: Scale = None,
     items_only: ItemsOnly = False,
     settings: Settings = [],  # noqa: B006
     as_json: AsJson = False,
@@ -148,15 +136,13 @@ def calibrate(
 
     config = configuration(config, preset)
     experiment = read_experiment(config, settings)
-    given = {"mirrored": mirrored, "item_smoothing": item_smoothing, "scale": scale}
+    given = {"mirrored": mirrored, "item_smoothing": item_smoothing}
     options = {name: value for name, value in given.items() if value is not None}
     if isinstance(experiment, SimulatedExperiment):
         calibrated: Any = calibrate_detector(experiment.sets, model, max_fpr, items_only, **options)
         level = "scan"
     elif options or items_only:
-        raise ConfigError(
-            "--mirrored, --item-smoothing, --scale and --items-only are for detectors only"
-        )
+        raise ConfigError("--mirrored, --item-smoothing and --items-only are for detectors only")
     else:
         calibrated = calibrate_model(_check_kind(experiment, config), model, max_fpr, level)
     assert calibrated.operating_point

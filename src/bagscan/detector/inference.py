@@ -14,9 +14,8 @@ from bagscan.core.errors import ModelError
 from bagscan.detector.devices import FoundDevice, find_devices
 from bagscan.detector.engine import Engine
 from bagscan.detector.features import CELL_PX, features_of, round_up
-from bagscan.detector.scaled import ScaledEngine
 from bagscan.detector.together import Numbers, ViewMaps, evaluate_jointly
-from bagscan.encoders.region_means import region_means
+from bagscan.encoders.region_means import PIXEL_STRIDE, region_means
 from bagscan.regions import superpixels
 
 # Axes that a view is mirrored along, one evaluation each.
@@ -37,13 +36,10 @@ class Options:
             orientations: four times the work of the networks. Devices are those of the view as it
             is.
         item_smoothing: see :func:`smooth_items`.
-        scale: size at which the network sees views, relative to their own, see
-            :class:`bagscan.detector.scaled.ScaledEngine`.
     """
 
     mirrored: bool = False
     item_smoothing: float = 0.0
-    scale: float = 1.0
 
     @classmethod
     def of(cls, model: Mapping[str, Any]) -> Options:
@@ -129,8 +125,7 @@ def run_detector(
         ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
     options = options or Options()
-    seeing = engine if options.scale == 1 else ScaledEngine(engine, options.scale)
-    results = [_run_view(view, seeing, categories, options) for view in views]
+    results = [_run_view(view, engine, categories, options) for view in views]
     by_orientation = list(zip(*(result.maps for result in results), strict=True))
     if together:
         anomaly, devices = _mean_over_orientations(
@@ -220,8 +215,7 @@ def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> ViewRes
     n_regions = max(4, round(height * width / REGION_SIDE_PX**2))
     regions = superpixels.cut(view, SUPERPIXELS, None, n_regions)
     maps = np.stack([anomaly, *result.prohibited], -1)
-    fine = _upsample(maps)[: height // 2 + 1, : width // 2 + 1]
-    region_logits = region_means(fine, regions)
+    region_logits = region_means(_sample(maps, height, width), regions)
     devices = result.maps[0].devices
     logits = _mean([maps.logits for maps in result.maps])
     device_of = _assign_devices(regions, devices, logits)
@@ -283,11 +277,12 @@ def _compute_verdicts(
     return np.asarray(outputs["logit"], np.float32)
 
 
-def _upsample(cells: np.ndarray, factor: int = 4) -> np.ndarray:
-    """Upsample (h, w, n) maps by a factor, bilinearly between the centres of the cells."""
-    for axis in (0, 1):
+def _sample(cells: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Interpolate (h, w, n) maps bilinearly at every fourth pixel, where regions are sampled."""
+    for axis, side in enumerate((height, width)):
         n = cells.shape[axis]
-        position = np.clip((np.arange(n * factor) + 0.5) / factor - 0.5, 0, n - 1)
+        pixels = np.arange(0, side, PIXEL_STRIDE)
+        position = np.clip((pixels + 1) / CELL_PX - 0.5, 0, n - 1)
         low = np.minimum(position.astype(int), max(n - 2, 0))
         high = np.minimum(low + 1, n - 1)
         weight = (position - low).astype(np.float32)
