@@ -4,9 +4,8 @@
 
 The scans of a scanner are split in halves that keep near-duplicates together: the model is adapted
 to one (``bagscan adapt``) and compared on the other, with the within-bag protocol of
-:mod:`experiments.real_scans`. Where the command would refuse, since maps of changed copies do not
-agree better, the adapted model is measured all the same. The licences of the scans forbid
-publishing the adapted statistics, which are deleted.
+:mod:`experiments.real_scans`. The licences of the scans forbid publishing the adapted model, which
+is deleted.
 """
 
 from __future__ import annotations
@@ -15,9 +14,11 @@ import argparse
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bagscan.core.errors import DataError
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import make_split
 from bagscan.training import adapt as adapting
@@ -45,7 +46,7 @@ def main() -> None:
         split = make_split(records, HALVES)
         halves = [subsample_evenly(split.select(records, part), arguments.limit) for part in HALVES]
         result = compare(arguments.model, *halves)
-        print(name, {key: round(float(value), 3) for key, value in result.items()}, flush=True)
+        print(name, result, flush=True)
         if arguments.keep:
             data = {"name": name, "hash": split.data_hash, "counts": {"views": len(halves[1])}}
             keep(Run("adapted", {"scanner": name}), result, data=data)
@@ -59,23 +60,18 @@ def compare(folder: Path, adapted: Sequence[Record], compared: Sequence[Record])
         adapted: scans to adapt to.
         compared: other scans.
     """
-    least, adapting.MIN_GAIN = adapting.MIN_GAIN, -2.0  # to measure what would be refused, too
-    try:
-        with tempfile.TemporaryDirectory() as out:
-            result = adapting.adapt(folder, [r.path for r in adapted], Path(out) / "model")
-            after = measure_model(compared, Path(out) / "model")
-    finally:
-        adapting.MIN_GAIN = least
+    result: dict[str, Any] = {"refused": False}
+    with tempfile.TemporaryDirectory() as folder_of_result:
+        out = Path(folder_of_result) / "model"
+        try:
+            result |= asdict(adapting.adapt(folder, [r.path for r in adapted], out))
+            after = measure_model(compared, out)
+        except DataError as error:
+            print(error)
+            result, after = {"refused": True, "scans": len(adapted)}, {}
     before = measure_model(compared, folder)
-    return {
-        "scans": result.scans,
-        "share": result.share,
-        "agreement_before": result.agreement_before,
-        "agreement": result.agreement,
-        "refused": result.agreement < result.agreement_before + least,
-        **{f"{name}_before": before[name] for name in FIGURES},
-        **{name: after[name] for name in FIGURES},
-    }
+    result |= {f"{name}_before": before[name] for name in FIGURES}
+    return result | {name: after[name] for name in FIGURES if after}
 
 
 if __name__ == "__main__":

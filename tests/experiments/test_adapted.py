@@ -1,4 +1,4 @@
-"""Adaptation to real scanners: halves apart, and refused models measured all the same."""
+"""Adaptation to real scanners: halves apart, and refusals."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_both_models_are_compared_on_the_same_other_scans(measured, monkeypatch)
 
     def adapt(folder, archive, out):
         used.extend(archive)
-        return adapting.Adaptation(1, 1, 0.25, 0.9, 0.95)
+        return adapting.Adaptation(1, 1, 0.95, 0.9, colours=True)
 
     monkeypatch.setattr(adapting, "adapt", adapt)
     result = script.compare(Path("detector"), SCANS[:2], SCANS[2:])
@@ -38,17 +38,16 @@ def test_both_models_are_compared_on_the_same_other_scans(measured, monkeypatch)
     compared = [record.path for record in SCANS[2:]]
     assert measured == [("model", compared), ("detector", compared)]
     assert (result["auroc_before"], result["auroc"]) == (0.7, 0.8)
-    assert result["refused"], "the maps agree less than before"
+    assert (result["refused"], result["colours"]) == (False, True)
 
 
-def test_the_commands_least_gain_comes_back_after_an_error(measured, monkeypatch):
-    least = adapting.MIN_GAIN
-
+def test_a_refused_adaptation_has_no_figures_after(measured, monkeypatch):
     def adapt(folder, archive, out):
-        assert adapting.MIN_GAIN < 0
-        raise DataError("no scans")
+        raise DataError("no better")
 
     monkeypatch.setattr(adapting, "adapt", adapt)
-    with pytest.raises(DataError):
-        script.compare(Path("detector"), SCANS[:2], SCANS[2:])
-    assert least == adapting.MIN_GAIN
+    result = script.compare(Path("detector"), SCANS[:2], SCANS[2:])
+    assert [name for name, _ in measured] == ["detector"]
+    assert result["refused"]
+    assert result["auroc_before"] == 0.7
+    assert "auroc" not in result

@@ -101,3 +101,15 @@ def test_records_are_those_of_the_model():
     ids = {(r["config"]["model"], r["data"]["hash"]) for r in read_table("real_scans")}
     assert ids == {("prohibited", verified_id(MODEL))}
     assert json.loads((MODEL / "model.json").read_text())["model"]["prohibited"] == len(PROHIBITED)
+
+
+def test_the_default_model_is_ahead_of_darkness_on_every_scanner():
+    """A model that is not must not be the default for scans in pseudo-colour."""
+    scanners = {
+        r["config"]["group"]: r["results"]
+        for r in read_table("real_scans")
+        if r["config"]["group"].startswith("scanner ")
+    }
+    assert len(scanners) == 6
+    for name, figures in scanners.items():
+        assert figures["auroc"] > figures["attenuation_auroc"], name

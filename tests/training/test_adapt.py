@@ -1,6 +1,7 @@
 """Adaptation without labels: statistics mix, a model that does not improve is left as it is."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from typer.testing import CliRunner
 from bagscan.cli import app
 from bagscan.core import OperatingPoint, View
 from bagscan.core.errors import ConfigError, DataError
+from bagscan.detector.colours import N_QUANTILES, Colours
+from bagscan.detector.inference import Options
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
 from bagscan.formats import read_scan
 from bagscan.formats.quantities import RGB
 from bagscan.model_folder import WARNINGS, warning_of
+from bagscan.runtime.load import load_detector
 from bagscan.screening import Screener
 from bagscan.training import adapt as adapting
 from bagscan.training.adapt import _alarm_shares, _estimate, _set_statistics, _statistics, adapt
@@ -120,6 +124,33 @@ def test_an_adapted_model_has_other_statistics_and_the_same_weights(
     assert all(name.rpartition(".")[2] in ("running_mean", "running_var") for name in changed)
 
 
+@pytest.mark.parametrize("min_gain", [-2.0, 2.0])
+def test_colours_are_mapped_unless_maps_agree_less(
+    detector, archive, tmp_path, monkeypatch, min_gain
+):
+    monkeypatch.setattr(adapting, "MIN_GAIN_OF_COLOURS", min_gain)
+    monkeypatch.setattr(adapting, "MIN_GAIN", 2.0)  # statistics stay
+    training = tuple(tuple(float(x) for x in np.linspace(0, 1, N_QUANTILES)) for _ in RGB)
+    model = tmp_path / "model"
+    replace(detector, options=Options(item_smoothing=1.0, colours=Colours(training))).save(model)
+    if min_gain > 0:
+        with pytest.raises(DataError):
+            adapt(model, [archive], tmp_path / "out")
+        return
+    result = adapt(model, [archive], tmp_path / "out")
+    assert (result.colours, result.share) == (True, 0.0)
+    before, after = Detector.load(model), Detector.load(tmp_path / "out")
+    assert after.options.item_smoothing == 1.0
+    assert after.options.colours.training == training
+    scanner = np.array(after.options.colours.scanner)
+    assert scanner.shape == (3, N_QUANTILES)
+    assert (np.diff(scanner) >= 0).all()
+    states = before.network.state_dict(), after.network.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    outputs = [load_detector(m).run_views([view(1)]).views[0] for m in (model, tmp_path / "out")]
+    assert not np.array_equal(outputs[0].region_logits, outputs[1].region_logits)
+
+
 def test_scans_that_check_the_result_are_not_adapted_to(model, archive, tmp_path, monkeypatch):
     monkeypatch.setattr(adapting, "MIN_GAIN", -2.0)
     monkeypatch.setattr(adapting, "_alarm_shares", lambda *_: [0.0, 0.0])
@@ -156,7 +187,7 @@ def test_thresholds_are_chosen_on_benign_scans(model, archive, benign, tmp_path,
     for max_fpr in (0.0, 0.3, 1.0):
         out = tmp_path / str(max_fpr)
         result = adapt(model, [archive], out, [benign], max_fpr=max_fpr)
-        assert result.share == 0
+        assert (result.share, result.colours) == (0, False)  # its colours in training are not known
         # A device too small for a region of its own alarms nowhere.
         assert _alarm_shares([out], [benign])[0] <= result.false_alarms <= max_fpr
         shares.append(result.false_alarms)

@@ -275,7 +275,7 @@ def adapt(
             max=1.0,
             help=(
                 "Choose new thresholds, with which at most this share of the --benign scans "
-                "alarms. If the statistics get no better, the thresholds alone change."
+                "alarms. If nothing else gets better, the thresholds alone change."
             ),
         ),
     ] = None,
@@ -283,9 +283,10 @@ def adapt(
 ) -> None:
     """Adapt a detector to the scans of one scanner, without labels.
 
-    The statistics of the network's layers are estimated anew. A fifth of the scans checks the
-    result. If it is not better, nothing is written, and the exit code is 2. With --benign and
-    --max-fpr, the thresholds are chosen for this scanner, too.
+    Colours are mapped to those of training, and the statistics of the network's layers are
+    estimated anew. A fifth of the scans checks the result. If nothing passes, nothing is written,
+    and the exit code is 2. With --benign and --max-fpr, the thresholds are chosen for this
+    scanner, too.
     """
     from dataclasses import asdict
 
@@ -303,13 +304,15 @@ def adapt(
 def _describe(result: Adaptation) -> str:
     """Say what an adaptation changed."""
     changed = []
-    if result.share:
+    if result.colours:
+        changed.append("colours are mapped to those of training")
+    if result.share or result.colours:
         changed.append(
             f"on {result.checked} other scans, its maps agree with those of changed copies to "
             f"{result.agreement:.3f} ({result.agreement_before:.3f} before)"
         )
     else:
-        changed.append("its statistics are as before, since new ones were no better")
+        changed.append("the network is as before, since it got no better")
     if result.false_alarms is not None and result.false_alarms_before is not None:
         changed.append(
             f"{result.false_alarms:.1%} of the benign scans alarm "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 
 from bagscan.core import Regions, View
 from bagscan.core.errors import ModelError
+from bagscan.detector.colours import Colours
 from bagscan.detector.devices import FoundDevice, find_devices
 from bagscan.detector.engine import Engine
 from bagscan.detector.features import CELL_PX, features_of, round_up
@@ -36,15 +37,18 @@ class Options:
             orientations: four times the work of the networks. Devices are those of the view as it
             is.
         item_smoothing: see :func:`smooth_items`.
+        colours: mapping of the colours of a scanner, for images in pseudo-colour.
     """
 
     mirrored: bool = False
     item_smoothing: float = 0.0
+    colours: Colours = field(default_factory=Colours)
 
     @classmethod
     def of(cls, model: Mapping[str, Any]) -> Options:
         """Return the options in ``model.json``; folders of earlier versions lack some."""
-        return cls(**{f.name: model[f.name] for f in fields(cls) if f.name in model})
+        known = {f.name: model[f.name] for f in fields(cls) if f.name in model}
+        return cls(**known | {"colours": Colours.of(model.get("colours", {}))})
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def _run_view(
 ) -> _SingleView:
     height, width = view.shape
     h, w = -(-height // CELL_PX), -(-width // CELL_PX)
-    features = _padded_features(view)
+    features = _padded_features(view, options.colours)
     orientations = ORIENTATIONS if options.mirrored else ORIENTATIONS[:1]
     outputs = [_run_maps(features, engine, mirrored) for mirrored in orientations]
     # Devices are those of the view as it is: averaging found no more of them on validation scenes.
@@ -225,7 +229,7 @@ def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> ViewRes
 
 
 def compute_maps(
-    view: View, engine: Engine, mirrored: tuple[int, ...] = ()
+    view: View, engine: Engine, mirrored: tuple[int, ...] = (), colours: Colours | None = None
 ) -> dict[str, np.ndarray]:
     """Run the network ``maps`` on a view, padded with air to multiples of 64 pixels.
 
@@ -233,15 +237,16 @@ def compute_maps(
         view: the view.
         engine: runs the network.
         mirrored: axes along which the network sees the view mirrored; the maps are mirrored back.
+        colours: mapping of colours.
 
     Raises:
         ModelError: if an output is missing or has the wrong shape.
     """
-    return _run_maps(_padded_features(view), engine, mirrored)
+    return _run_maps(_padded_features(view, colours or Colours()), engine, mirrored)
 
 
-def _padded_features(view: View) -> np.ndarray:
-    features = features_of(view)
+def _padded_features(view: View, colours: Colours) -> np.ndarray:
+    features = colours.mapped(features_of(view))
     height, width = view.shape
     padded = np.zeros((1, len(features), round_up(height), round_up(width)), np.float32)
     padded[0, :, :height, :width] = features

@@ -1,9 +1,10 @@
 """Adaptation of a detector to the scans of one scanner, without labels.
 
-The statistics of batch normalisation are estimated anew on the scans and mixed with those of
-training (Li et al. 2016, Schneider et al. 2020); weights stay. Of all mixtures, the one is kept
-with which the maps of a scan change least when the scan is shown differently. Scans declared benign
-can set the thresholds too, since the scores of another scanner lie higher or lower.
+Colours are mapped to those of training (:mod:`bagscan.detector.colours`). The statistics of batch
+normalisation are estimated anew on the scans and mixed with those of training (Li et al. 2016,
+Schneider et al. 2020); weights stay. Each is kept only if the maps of a scan then change less when
+the scan is shown differently. Scans declared benign can set the thresholds too, since the scores of
+another scanner lie higher or lower.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import nn
 from bagscan.core import Scan, View
 from bagscan.core.errors import ConfigError, DataError, ReadError
 from bagscan.detector.calibration import choose_alarms
+from bagscan.detector.colours import quantiles_of
 from bagscan.detector.exported import input_of
 from bagscan.detector.features import features_of
 from bagscan.detector.model import Detector
@@ -39,7 +41,8 @@ SHARES = (0.25, 0.5, 0.75, 1.0)  # of the new statistics
 CROP_PX, CROPS_PER_VIEW = 192, 4
 CHECKED = 0.2  # share of the scans that only check the result
 MIN_SCANS = 20
-MIN_GAIN = 0.002  # of the agreement
+MIN_GAIN = 0.002  # of the agreement, for new statistics
+MIN_GAIN_OF_COLOURS = 0.0
 # Entries of the card that an adapted model keeps; figures are those of the model it comes from.
 STILL_TRUE = ("finds", "trained on", "limits", *WARNINGS)
 
@@ -51,19 +54,20 @@ class Adaptation:
     Attributes:
         scans: scans that the statistics come from.
         checked: other scans that the agreement is measured on.
-        share: share of the new statistics; 0 if the thresholds alone were adapted.
-        agreement: correlation of the maps of changed scans with those of unchanged ones, with new
-            statistics.
+        agreement: correlation of the maps of changed scans with those of unchanged ones, after.
         agreement_before: the same of the model as it was.
+        colours: True if the colours of the scanner are mapped to those of training.
+        share: share of the new statistics, 0 if they stay.
         false_alarms: share of the scans declared benign that alarm, after; None without such scans.
         false_alarms_before: the same of the model as it was.
     """
 
     scans: int
     checked: int
-    share: float
     agreement: float
     agreement_before: float
+    colours: bool = False
+    share: float = 0.0
     false_alarms: float | None = None
     false_alarms_before: float | None = None
 
@@ -99,12 +103,17 @@ def adapt(
     detector = Detector.load(folder)
     views = _read_views(folder, archive, benign, max_scans)
     n_checked = round(CHECKED * len(views))
-    result = _mix_statistics(detector, views[n_checked:], views[:n_checked])
-    if not result.share and max_fpr is None:
+    used, checked = views[n_checked:], views[:n_checked]
+    as_it_is = agreement(detector, checked)
+    log.info(f"agreement {as_it_is:.4f} before, on {len(checked)} scans")
+    result = Adaptation(len(used), len(checked), as_it_is, as_it_is)
+    result = map_colours(detector, result, used, checked)
+    result = mix_statistics(detector, result, used, checked)
+    if not (result.colours or result.share) and max_fpr is None:
         raise DataError(
             f"the model is not adapted: on {result.checked} other scans of the archive, its maps "
-            f"agree with those of changed copies to {result.agreement_before:.4f} as it is, and to "
-            f"{result.agreement:.4f} at best after; use the model as it is"
+            f"agree best with those of changed copies as it is ({as_it_is:.4f}); "
+            "use the model as it is"
         )
     if max_fpr is not None:
         result = _choose_thresholds(detector, result, folder, benign, max_fpr)
@@ -118,15 +127,39 @@ def adapt(
     return result
 
 
-def _mix_statistics(
-    detector: Detector,
-    used: Sequence[View],
-    checked: Sequence[View],
+def map_colours(
+    detector: Detector, result: Adaptation, used: Sequence[View], checked: Sequence[View]
 ) -> Adaptation:
-    """Give the detector the mixture of statistics with the highest agreement, if it is higher."""
+    """Map the colours of the scanner to those of training, if maps then agree at least as well as before.
+
+    Args:
+        detector: changed in place.
+        result: what was changed so far.
+        used: views that the colours come from.
+        checked: other views, on which the agreement is measured.
+    """
+    before = detector.options
+    if not before.colours.training:
+        return result
+    scanner = quantiles_of(features_of(view) for view in used)
+    detector.options = replace(before, colours=replace(before.colours, scanner=scanner))
+    agreed = agreement(detector, checked)
+    log.info(f"agreement {agreed:.4f} with the colours mapped to those of training")
+    if agreed < result.agreement + MIN_GAIN_OF_COLOURS:
+        detector.options = before
+        return result
+    return replace(result, colours=True, agreement=agreed)
+
+
+def mix_statistics(
+    detector: Detector, result: Adaptation, used: Sequence[View], checked: Sequence[View]
+) -> Adaptation:
+    """Give the detector the mixture of statistics with the highest agreement, if it is higher.
+
+    Args: see :func:`map_colours`.
+    """
     state = {name: value.clone() for name, value in detector.network.state_dict().items()}
-    before, as_it_was = _statistics(detector.network), agreement(detector, checked)
-    log.info(f"agreement {as_it_was:.4f} before, on {len(checked)} scans")
+    before = _statistics(detector.network)
     target = _estimate(detector, used)
     results = {}
     for share in SHARES:
@@ -134,11 +167,11 @@ def _mix_statistics(
         results[share] = agreement(detector, checked)
         log.info(f"agreement {results[share]:.4f} with {share:.0%} of the new statistics")
     best = max(results, key=results.__getitem__)
-    if results[best] < as_it_was + MIN_GAIN:
+    if results[best] < result.agreement + MIN_GAIN:
         detector.network.load_state_dict(state)
-        return Adaptation(len(used), len(checked), 0.0, results[best], as_it_was)
+        return result
     _set_statistics(detector.network, before, target, best)
-    return Adaptation(len(used), len(checked), best, results[best], as_it_was)
+    return replace(result, share=best, agreement=results[best])
 
 
 def _choose_thresholds(
@@ -268,7 +301,8 @@ def _estimate(detector: Detector, views: Sequence[View]) -> list[tuple[torch.Ten
     rng = np.random.default_rng(1)
     with estimating(network):
         for done, view in enumerate(views, 1):
-            network(torch.from_numpy(_crops(features_of(view), rng)))
+            features = detector.options.colours.mapped(features_of(view))
+            network(torch.from_numpy(_crops(features, rng)))
             if done % 50 == 0 or done == len(views):
                 log.info(f"{done} of {len(views)} scans seen")
     target = _statistics(network)

@@ -13,10 +13,13 @@ from bagscan.core.errors import ConfigError
 from bagscan.datasets.packed import PackedScene, packed_categories, read_packed
 from bagscan.datasets.packing import pack
 from bagscan.detector.calibration import calibrate_thresholds
-from bagscan.detector.features import IMAGES
+from bagscan.detector.colours import Colours, Quantiles, quantiles_of
+from bagscan.detector.features import IMAGES, convert_features
+from bagscan.detector.inference import Options
 from bagscan.detector.measures import measure
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
+from bagscan.detector.sampling import whole_view
 from bagscan.detector.scored_bags import score_dataset
 from bagscan.evaluation.meaning import warn_few_examples
 from bagscan.imagenet import for_channels
@@ -29,8 +32,11 @@ from bagscan.training.detector import DetectorTask
 from bagscan.training.detector_config import DetectorTaskConfig
 from bagscan.training.experiment import Scores, SimulatedExperiment
 from bagscan.training.resolved import save_resolved
+from bagscan.training.samples import subsample_evenly
 
 log = logging.getLogger(__name__)
+
+COLOUR_SCENES = 100  # whose colours stand for those of training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,8 @@ class DetectorExperiment(SimulatedExperiment):
             self.images,
             len(set(PROHIBITED) & set(categories)),
         )
+        if self.images == "colour":
+            detector.options = Options(colours=Colours(_training_colours(scenes["train"])))
         if started:
             copy_weights(detector, started)
 
@@ -102,6 +110,14 @@ class DetectorExperiment(SimulatedExperiment):
         if self.training.backbone == "frozen" and not started:
             task.estimate_statistics()
         return task, keep
+
+
+def _training_colours(scenes: Sequence[PackedScene]) -> Quantiles:
+    """Return the quantiles of colours of some training scenes, as this project displays them."""
+    return quantiles_of(
+        convert_features(whole_view(scene.views[0], False)[0][None], "colour")[0]
+        for scene in subsample_evenly(scenes, COLOUR_SCENES)
+    )
 
 
 def packed_scenes(
