@@ -1,11 +1,11 @@
-"""Adapt a detector to each real scanner without labels, and measure what it is worth.
+"""Map the colours of each real scanner to those of training, and measure what it is worth.
 
     python -m experiments.adapted MODEL [--limit 300] [--keep]
 
-The scans of a scanner are split in halves that keep near-duplicates together: the model is adapted
-to one (``bagscan adapt``) and compared on the other, with the within-bag protocol of
-:mod:`experiments.real_scans`. The licences of the scans forbid publishing the adapted model, which
-is deleted.
+The scans of a scanner are split in halves that keep near-duplicates together: colours come from one
+(``bagscan adapt --map-colours``), and the other is compared, with the within-bag protocol of
+:mod:`experiments.real_scans`. No label is used. The licences of the scans forbid publishing the
+adapted model, which is deleted.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import argparse
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bagscan.core.errors import DataError
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import make_split
-from bagscan.training import adapt as adapting
+from bagscan.detector.model import Detector
+from bagscan.training.adapt import Adaptation, map_colours
+from bagscan.training.agreement import agreement
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
-from experiments.real_scans import measure_model, real_scans
+from experiments.real_scans import measure_model, read_real, real_scans
 
 HALVES = {"adapted": 0.5, "compared": 0.5}
+CHECKED = 10  # scans that the agreement is measured on
 FIGURES = ("auroc", "auroc_low", "auroc_high", "hit_at_1")
 
 
@@ -53,25 +54,31 @@ def main() -> None:
 
 
 def compare(folder: Path, adapted: Sequence[Record], compared: Sequence[Record]) -> dict[str, Any]:
-    """Adapt to some scans and return the figures of others, before and after.
+    """Map the colours of some scans and return the figures of others, before and after.
 
     Args:
         folder: model folder.
-        adapted: scans to adapt to.
+        adapted: scans that the colours come from; the agreement is measured on some of them.
         compared: other scans.
     """
-    result: dict[str, Any] = {"refused": False}
-    with tempfile.TemporaryDirectory() as folder_of_result:
-        out = Path(folder_of_result) / "model"
-        try:
-            result |= asdict(adapting.adapt(folder, [r.path for r in adapted], out))
-            after = measure_model(compared, out)
-        except DataError as error:
-            print(error)
-            result, after = {"refused": True, "scans": len(adapted)}, {}
-    before = measure_model(compared, folder)
-    result |= {f"{name}_before": before[name] for name in FIGURES}
-    return result | {name: after[name] for name in FIGURES if after}
+    views = [view for record in adapted if (view := read_real(record))]
+    used, checked = views[CHECKED:], views[:CHECKED]
+    detector = Detector.load(folder)
+    before = agreement(detector, checked)
+    result = map_colours(
+        detector, Adaptation(len(used), len(checked), before, before), used, checked, always=True
+    )
+    with tempfile.TemporaryDirectory() as out:
+        detector.save(Path(out))
+        figures = {
+            "": measure_model(compared, Path(out)),
+            "_before": measure_model(compared, folder),
+        }
+    return {
+        "scans": len(used),
+        "agreement_before": before,
+        "agreement": result.agreement,
+    } | {f"{name}{when}": measured[name] for when, measured in figures.items() for name in FIGURES}
 
 
 if __name__ == "__main__":

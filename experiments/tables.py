@@ -149,15 +149,20 @@ Aims: SIXray AUROC .93 and hit@1 .80, five other scanners .88 and .60.
 
 {real_scans}
 
+Alarms on these scans, and on scans without items (`python -m experiments.real_alarms`). With and
+without items, SIXray's scans differ in size, brightness and compression.
+
+{real_alarms}
+
 Training on few labelled real scans, from a simulated model and from ImageNet weights, compared on
 150 other scans of each collection (`python -m experiments.few_labels`; the weights are deleted).
 Three seeds; without labels, the simulated model as it is:
 
 {few_labels}
 
-Adaptation without labels (`bagscan adapt`) to half of the scans of each scanner, compared on others
-(`python -m experiments.adapted`). Where its check does not improve, the command refuses; the table
-shows what would have come of it, with the model before the present one.
+Colours of each scanner mapped to those of training (`bagscan adapt --map-colours`), without labels:
+they come from half of its scans, others are compared (`python -m experiments.adapted`). Agreement
+is the correlation of maps with those of changed copies; it does not show where mapping helps.
 
 {adapted}
 
@@ -300,11 +305,17 @@ REAL_SCANS: dict[str, tuple[str, Cell]] = {
     "found at four": ("found_at_4", percent),
     "attenuation, at four": ("attenuation_found_at_4", percent),
 }
+REAL_ALARMS: dict[str, tuple[str, Cell]] = {
+    "number": ("scans", number(0)),
+    "scans that alarm": ("alarms", percent),
+    "from": ("alarms_low", percent),
+    "to": ("alarms_high", percent),
+    "objects flagged": ("objects", percent),
+}
 ADAPTED: dict[str, tuple[str, Cell]] = {
     "scans": ("scans", number(0)),
     "agreement before": ("agreement_before", number(3)),
     "after": ("agreement", number(3)),
-    "refused": ("refused", lambda refused: "yes" if refused else "no"),
     "AUROC before": ("auroc_before", number(3)),
     "AUROC after": ("auroc", number(3)),
     "hit@1 before": ("hit_at_1_before", number(2)),
@@ -410,6 +421,9 @@ def page() -> str:
             [_with_auroc_interval(record) for record in read_table("real_scans")],
             ("model", "scans", "group"),
             REAL_SCANS,
+        ),
+        "real_alarms": table(
+            read_table("real_alarms"), ("model", "thresholds", "scans"), REAL_ALARMS
         ),
         "adapted": table(read_table("adapted"), ("scanner",), ADAPTED),
         "few_labels": table(

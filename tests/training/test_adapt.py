@@ -124,20 +124,27 @@ def test_an_adapted_model_has_other_statistics_and_the_same_weights(
     assert all(name.rpartition(".")[2] in ("running_mean", "running_var") for name in changed)
 
 
-@pytest.mark.parametrize("min_gain", [-2.0, 2.0])
+@pytest.mark.parametrize(
+    ("colours", "agreed", "mapped"),
+    [(None, 0.95, True), (None, 0.85, False), (True, 0.85, True), (False, 0.95, False)],
+)
 def test_colours_are_mapped_unless_maps_agree_less(
-    detector, archive, tmp_path, monkeypatch, min_gain
+    detector, archive, tmp_path, monkeypatch, colours, agreed, mapped
 ):
-    monkeypatch.setattr(adapting, "MIN_GAIN_OF_COLOURS", min_gain)
+
+    def agreement(detector, views):
+        return agreed if detector.options.colours.scanner else 0.9
+
+    monkeypatch.setattr(adapting, "agreement", agreement)
     monkeypatch.setattr(adapting, "MIN_GAIN", 2.0)  # statistics stay
     training = tuple(tuple(float(x) for x in np.linspace(0, 1, N_QUANTILES)) for _ in RGB)
     model = tmp_path / "model"
     replace(detector, options=Options(item_smoothing=1.0, colours=Colours(training))).save(model)
-    if min_gain > 0:
+    if not mapped:
         with pytest.raises(DataError):
-            adapt(model, [archive], tmp_path / "out")
+            adapt(model, [archive], tmp_path / "out", colours=colours)
         return
-    result = adapt(model, [archive], tmp_path / "out")
+    result = adapt(model, [archive], tmp_path / "out", colours=colours)
     assert (result.colours, result.share) == (True, 0.0)
     before, after = Detector.load(model), Detector.load(tmp_path / "out")
     assert after.options.item_smoothing == 1.0

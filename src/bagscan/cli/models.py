@@ -279,6 +279,16 @@ def adapt(
             ),
         ),
     ] = None,
+    colours: Annotated[
+        bool | None,
+        typer.Option(
+            "--map-colours/--keep-colours",
+            help=(
+                "Whether colours are mapped to those of training. Default: if maps then agree at "
+                "least as well, which is no reliable sign; with labelled scans, compare both."
+            ),
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Adapt a detector to the scans of one scanner, without labels.
@@ -293,7 +303,7 @@ def adapt(
     from bagscan.training.adapt import adapt as adapt_detector
 
     check_folders({"--out": out}, {"--out"})
-    result = adapt_detector(model, archive, out, benign, max_scans, max_fpr)
+    result = adapt_detector(model, archive, out, benign, max_scans, max_fpr, colours)
     show(
         {"out": str(out)} | asdict(result),
         as_json,

@@ -16,7 +16,7 @@ PIXELS_PER_VIEW = 4000
 
 @dataclass(frozen=True)
 class Colours:
-    """Distribution of the colours of whatever is not air, in training and on a scanner.
+    """Distribution of the colours of all that is not air, in training and on a scanner.
 
     Displays of scanners show the same material in other colours. Each colour gets a curve of its
     own, with which its quantiles become those of training (histogram matching).
@@ -47,7 +47,7 @@ class Colours:
 
 
 def quantiles_of(views: Iterable[np.ndarray]) -> Quantiles:
-    """Return the quantiles of the features of whatever is not air.
+    """Return the quantiles of the features of all that is not air.
 
     Args:
         views: (C, H, W) features of views.

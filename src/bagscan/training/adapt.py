@@ -42,7 +42,6 @@ CROP_PX, CROPS_PER_VIEW = 192, 4
 CHECKED = 0.2  # share of the scans that only check the result
 MIN_SCANS = 20
 MIN_GAIN = 0.002  # of the agreement, for new statistics
-MIN_GAIN_OF_COLOURS = 0.0
 # Entries of the card that an adapted model keeps; figures are those of the model it comes from.
 STILL_TRUE = ("finds", "trained on", "limits", *WARNINGS)
 
@@ -79,6 +78,7 @@ def adapt(
     benign: Sequence[Path] = (),
     max_scans: int = 300,
     max_fpr: float | None = None,
+    colours: bool | None = None,
 ) -> Adaptation:
     """Adapt a detector to the scans of an archive and save it as a new model folder.
 
@@ -92,6 +92,8 @@ def adapt(
         max_fpr: largest share of the benign scans that alarm, in [0, 1]: new thresholds are chosen
             on them. If the statistics get no better, they stay, and the thresholds alone change.
             None keeps the thresholds.
+        colours: whether colours are mapped to those of training; None maps them if maps then agree
+            at least as well.
 
     Raises:
         ConfigError: ``max_fpr`` without scans declared benign.
@@ -107,7 +109,8 @@ def adapt(
     as_it_is = agreement(detector, checked)
     log.info(f"agreement {as_it_is:.4f} before, on {len(checked)} scans")
     result = Adaptation(len(used), len(checked), as_it_is, as_it_is)
-    result = map_colours(detector, result, used, checked)
+    if colours is not False:
+        result = map_colours(detector, result, used, checked, always=bool(colours))
     result = mix_statistics(detector, result, used, checked)
     if not (result.colours or result.share) and max_fpr is None:
         raise DataError(
@@ -128,15 +131,20 @@ def adapt(
 
 
 def map_colours(
-    detector: Detector, result: Adaptation, used: Sequence[View], checked: Sequence[View]
+    detector: Detector,
+    result: Adaptation,
+    used: Sequence[View],
+    checked: Sequence[View],
+    always: bool = False,
 ) -> Adaptation:
-    """Map the colours of the scanner to those of training, if maps then agree at least as well as before.
+    """Map the colours of the scanner to those of training, if maps agree as well as before.
 
     Args:
         detector: changed in place.
         result: what was changed so far.
         used: views that the colours come from.
         checked: other views, on which the agreement is measured.
+        always: True to map them with any agreement.
     """
     before = detector.options
     if not before.colours.training:
@@ -145,7 +153,7 @@ def map_colours(
     detector.options = replace(before, colours=replace(before.colours, scanner=scanner))
     agreed = agreement(detector, checked)
     log.info(f"agreement {agreed:.4f} with the colours mapped to those of training")
-    if agreed < result.agreement + MIN_GAIN_OF_COLOURS:
+    if agreed < result.agreement and not always:
         detector.options = before
         return result
     return replace(result, colours=True, agreement=agreed)
