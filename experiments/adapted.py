@@ -66,7 +66,7 @@ def compare(folder: Path, adapted: Sequence[Record], compared: Sequence[Record])
     detector = Detector.load(folder)
     before = agreement(detector, checked)
     result = map_colours(
-        detector, Adaptation(len(used), len(checked), before, before), used, checked, always=True
+        detector, Adaptation(len(used), len(checked), before, before), used, checked
     )
     with tempfile.TemporaryDirectory() as out:
         detector.save(Path(out))

@@ -23,7 +23,7 @@ def table(
     rows: Sequence[str],
     columns: Mapping[str, tuple[str, Cell]],
 ) -> str:
-    """Return a Markdown table with a row per record.
+    """Return a Markdown table with a row per record; without records, a sentence.
 
     Args:
         records: the records.
@@ -31,6 +31,8 @@ def table(
         columns: heading -> key of the results, and the function that formats its value. Dots in
             a key lead into nested results.
     """
+    if not records:
+        return "Not measured with the present version."
     head = [*rows, *columns]
     lines = [head, ["---"] * len(head)]
     for record in records:

@@ -13,6 +13,7 @@ from bagscan.detector.inference import Options
 from bagscan.detector.model import Detector
 from bagscan.detector.network import NetworkConfig
 from bagscan.formats.quantities import RGB
+from bagscan.training import adapt as adapting
 from experiments import adapted as script
 
 SCANS = [Record(str(k), Path(f"{k}.png")) for k in range(5)]
@@ -38,6 +39,7 @@ def test_both_models_are_compared_on_the_same_other_scans(monkeypatch, tmp_path)
     monkeypatch.setattr(script, "measure_model", measure)
     monkeypatch.setattr(script, "read_real", view)
     monkeypatch.setattr(script, "CHECKED", 1)
+    monkeypatch.setattr(adapting, "MAX_LOSS", 2.0)
     result = script.compare(tmp_path, SCANS[:3], SCANS[3:])
     expected = quantiles_of(features_of(view(record)) for record in SCANS[1:3])
     assert measured == [(expected, ["3", "4"]), ((), ["3", "4"])]

@@ -126,9 +126,9 @@ def test_an_adapted_model_has_other_statistics_and_the_same_weights(
 
 @pytest.mark.parametrize(
     ("colours", "agreed", "mapped"),
-    [(None, 0.95, True), (None, 0.85, False), (True, 0.85, True), (False, 0.95, False)],
+    [(True, 0.95, True), (True, 0.89, True), (True, 0.85, False), (False, 0.95, False)],
 )
-def test_colours_are_mapped_unless_maps_agree_less(
+def test_colours_are_mapped_unless_maps_agree_much_less(
     detector, archive, tmp_path, monkeypatch, colours, agreed, mapped
 ):
 
