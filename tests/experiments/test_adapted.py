@@ -27,7 +27,9 @@ def view(record):
 def test_both_models_are_compared_on_the_same_other_scans(monkeypatch, tmp_path):
     config = NetworkConfig(backbone="test_efficientnet", pretrained=False, width=16)
     detector = Detector.new(config, ("powder", "phone", "pistol"), 1, 1, "colour", 1)
-    detector.options = Options(colours=Colours(quantiles_of([np.random.rand(3, 9, 9)])))
+    detector.options = Options(
+        colours=Colours(quantiles_of([np.random.default_rng(0).random((3, 9, 9))]))
+    )
     detector.save(tmp_path)
     measured = []
 
