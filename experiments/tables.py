@@ -158,7 +158,7 @@ without items, SIXray's scans differ in size, brightness and compression.
 
 Training on few labelled real scans, from a simulated model and from ImageNet weights, compared on
 150 other scans of each collection (`python -m experiments.few_labels`; the weights are deleted).
-Three seeds; without labels, the simulated model as it is:
+Without labels, the simulated model as it is:
 
 {few_labels}
 
@@ -182,8 +182,9 @@ saturates, the distance of its scores in standard deviations does not. Aim: .75.
 
 {realism}
 
-What each part of their training is worth: one change at a time, on a sample of the same scans
-(`python -m experiments.ablation`).
+What parts of their training are worth: one change at a time, on a sample of the same scans
+(`python -m experiments.ablation`). Bags hold up to three items here, training starts from ImageNet
+weights, and there is one seed; rows of displays, labels and classes of items are missing.
 
 {ablation}
 
