@@ -22,6 +22,7 @@ TWO = """
 import atexit
 import os
 import sys
+import time
 import numpy as np
 import torch
 from pathlib import Path
@@ -55,7 +56,11 @@ def names():
     tasks = Path("/proc/self/task")
     return [(tasks / thread / "comm").read_text().strip() for thread in os.listdir(tasks)]
 def write_left():
-    left = " ".join(name for name in names() if "gloo" in name)
+    end = time.monotonic() + 5  # a thread that has ended can still be listed for a moment
+    while (left := " ".join(name for name in names() if "gloo" in name)):
+        if time.monotonic() > end:
+            break
+        time.sleep(0.01)
     (out / f"left{os.environ['RANK']}").write_text(left)
 if sys.platform == "linux":
     atexit.register(write_left)
