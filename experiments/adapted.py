@@ -20,8 +20,7 @@ from typing import Any
 from bagscan.datasets.record import Record
 from bagscan.datasets.splits import make_split
 from bagscan.detector.model import Detector
-from bagscan.training.adapt import Adaptation, map_colours
-from bagscan.training.agreement import agreement
+from bagscan.training.adapt import as_it_is, map_colours
 from bagscan.training.samples import subsample_evenly
 from experiments.engine import Run, keep
 from experiments.real_scans import measure_model, read_real, real_scans
@@ -64,10 +63,7 @@ def compare(folder: Path, adapted: Sequence[Record], compared: Sequence[Record])
     views = [view for record in adapted if (view := read_real(record))]
     used, checked = views[CHECKED:], views[:CHECKED]
     detector = Detector.load(folder)
-    before = agreement(detector, checked)
-    result = map_colours(
-        detector, Adaptation(len(used), len(checked), before, before), used, checked
-    )
+    result = map_colours(detector, as_it_is(detector, used, checked), used, checked)
     with tempfile.TemporaryDirectory() as out:
         detector.save(Path(out))
         figures = {
@@ -75,8 +71,8 @@ def compare(folder: Path, adapted: Sequence[Record], compared: Sequence[Record])
             "_before": measure_model(compared, folder),
         }
     return {
-        "scans": len(used),
-        "agreement_before": before,
+        "scans": result.scans,
+        "agreement_before": result.agreement_before,
         "agreement": result.agreement,
     } | {f"{name}{when}": measured[name] for when, measured in figures.items() for name in FIGURES}
 

@@ -11,13 +11,12 @@ their difference is not that of the items alone. The five other scanners have no
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bagscan.core import View
 from bagscan.datasets.record import Record, locate
 from bagscan.datasets.splits import make_split
 from bagscan.detector.calibration import choose_alarms
@@ -26,12 +25,12 @@ from bagscan.detector.exported import FLAGGED, UsableDetector
 from bagscan.detector.inference import BagResult
 from bagscan.detector.thresholds import Thresholds
 from bagscan.evaluation.operating_point import clopper_pearson
+from bagscan.evaluation.within_bag import POSITIVE_FROM
 from bagscan.runtime.load import load_detector
 from experiments.engine import Run, keep
 from experiments.real_scans import read_real, real_scans
 
 HALVES = {"thresholds": 0.5, "compared": 0.5}
-MIN_OVERLAP = 0.5  # share of a region inside a box that lies on its object
 
 
 def main() -> None:
@@ -58,19 +57,20 @@ def measure(
     """Yield settings and figures of every group of scans."""
     paths = sorted((locate("sixray") / "JPEGImage").glob("N*.jpg"))
     benign = [Record(path.stem, path) for path in paths[: limit or None]]
+    seen = list(run_all(benign, detector))
     split = make_split(benign, HALVES)
-    chosen = [seen for _, seen in run_all(split.select(benign, "thresholds"), detector)]
-    own, _ = choose_alarms(chosen, detector.thresholds, max_fpr, "benign scans of SIXray", True)
+    of_thresholds = {record.id for record in split.select(benign, "thresholds")}
+    results = [result for record, result in seen if record.id in of_thresholds]
+    compared = [(record, result) for record, result in seen if record.id not in of_thresholds]
+    own, _ = choose_alarms(results, detector.thresholds, max_fpr, "benign scans of SIXray", True)
     simulated = {"thresholds": "simulated bags"}
     others = {"thresholds": f"half of SIXray's benign scans, {max_fpr:g}"}
-    yield simulated | {"scans": "sixray, benign"}, count(benign, detector, [detector.thresholds])[0]
-    compared = split.select(benign, "compared")
-    yield others | {"scans": "sixray, benign, other half"}, count(compared, detector, [own])[0]
+    yield simulated | {"scans": "sixray, benign"}, count(seen, [detector.thresholds])[0]
+    yield others | {"scans": "sixray, benign, other half"}, count(compared, [own])[0]
     for name, records in real_scans(limit).items():
         points = [detector.thresholds, own] if name == "sixray" else [detector.thresholds]
-        for settings, figures in zip(
-            (simulated, others), count(records, detector, points), strict=False
-        ):
+        figures_of = count(run_all(records, detector), points)
+        for settings, figures in zip((simulated, others), figures_of, strict=False):
             yield settings | {"scans": f"{name}, with items"}, figures
 
 
@@ -79,35 +79,27 @@ def run_all(
 ) -> Iterator[tuple[Record, BagResult]]:
     """Run the detector on every scan whose file can be read."""
     for record in records:
-        view: View | None = read_real(record)
-        if view is not None:
+        if (view := read_real(record)) is not None:
             yield record, detector.run_views([view])
 
 
 def count(
-    records: Sequence[Record], detector: UsableDetector, points: Sequence[Thresholds]
+    seen: Iterable[tuple[Record, BagResult]], points: Sequence[Thresholds]
 ) -> list[dict[str, Any]]:
     """Return the share of scans that alarm, and of objects flagged, for each set of thresholds."""
     alarms: list[list[bool]] = [[] for _ in points]
     objects: list[list[bool]] = [[] for _ in points]
-    for record, seen in run_all(records, detector):
+    for record, result in seen:
+        regions = result.views[0].regions
+        inside = [
+            regions.overlap(annotation.region(*regions.shape)) >= POSITIVE_FROM
+            for annotation in record.annotations
+        ]
         for thresholds, raised, hit in zip(points, alarms, objects, strict=True):
-            flagged = decide_regions(seen, thresholds)[0][0] >= FLAGGED
+            flagged = decide_regions(result, thresholds)[0][0] >= FLAGGED
             raised.append(bool(flagged.any()))
-            hit += [
-                bool(flagged[inside(seen, annotation.box_xyxy)].any())
-                for annotation in record.annotations
-            ]
+            hit += [bool(flagged[of_object].any()) for of_object in inside]
     return [shares(raised, hit) for raised, hit in zip(alarms, objects, strict=True)]
-
-
-def inside(seen: BagResult, box_xyxy: Sequence[float]) -> np.ndarray:
-    """Return the (n,) regions of which at least half lies in a box."""
-    x1, y1, x2, y2 = (round(side) for side in box_xyxy)
-    regions = seen.views[0].regions
-    mask = np.zeros(regions.shape, bool)
-    mask[max(y1, 0) : y2, max(x1, 0) : x2] = True
-    return np.asarray(regions.overlap(mask) >= MIN_OVERLAP)
 
 
 def shares(alarms: Sequence[bool], objects: Sequence[bool]) -> dict[str, Any]:

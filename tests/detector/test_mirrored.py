@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bagscan.core import View
+from bagscan.detector.colours import Colours
 from bagscan.detector.exported import UsableDetector
 from bagscan.detector.inference import (
     ORIENTATIONS,
@@ -92,8 +93,8 @@ def test_a_single_evaluation_depends_on_the_way_the_bag_lies(detector):
 def test_maps_are_mirrored_back(detector):
     engine = TorchEngine(detector)
     view = bag()[0]
-    mirrored = compute_maps(turned([view], (-1,))[0], engine, (-1,))
-    for name, value in compute_maps(view, engine).items():
+    mirrored = compute_maps(turned([view], (-1,))[0], engine, Colours(), (-1,))
+    for name, value in compute_maps(view, engine, Colours()).items():
         assert np.allclose(value[..., ::-1], mirrored[name], atol=1e-4), name
 
 

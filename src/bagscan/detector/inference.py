@@ -114,7 +114,7 @@ def run_detector(
     engine: Engine,
     categories: Categories,
     together: bool,
-    options: Options | None = None,
+    options: Options,
 ) -> BagResult:
     """Run the detector on the views of a bag and split them into regions.
 
@@ -128,7 +128,6 @@ def run_detector(
     Raises:
         ModelError: if the outputs of the engine are incomplete or have the wrong shape.
     """
-    options = options or Options()
     results = [_run_view(view, engine, categories, options) for view in views]
     by_orientation = list(zip(*(result.maps for result in results), strict=True))
     if together:
@@ -229,20 +228,20 @@ def _split_view(view: View, result: _SingleView, anomaly: np.ndarray) -> ViewRes
 
 
 def compute_maps(
-    view: View, engine: Engine, mirrored: tuple[int, ...] = (), colours: Colours | None = None
+    view: View, engine: Engine, colours: Colours, mirrored: tuple[int, ...] = ()
 ) -> dict[str, np.ndarray]:
     """Run the network ``maps`` on a view, padded with air to multiples of 64 pixels.
 
     Args:
         view: the view.
         engine: runs the network.
-        mirrored: axes along which the network sees the view mirrored; the maps are mirrored back.
         colours: mapping of colours.
+        mirrored: axes along which the network sees the view mirrored; the maps are mirrored back.
 
     Raises:
         ModelError: if an output is missing or has the wrong shape.
     """
-    return _run_maps(_padded_features(view, colours or Colours()), engine, mirrored)
+    return _run_maps(_padded_features(view, colours), engine, mirrored)
 
 
 def _padded_features(view: View, colours: Colours) -> np.ndarray:
@@ -287,6 +286,7 @@ def _sample(cells: np.ndarray, height: int, width: int) -> np.ndarray:
     for axis, side in enumerate((height, width)):
         n = cells.shape[axis]
         pixels = np.arange(0, side, PIXEL_STRIDE)
+        # The middle of two pixels: thresholds were chosen with maps of this resolution.
         position = np.clip((pixels + 1) / CELL_PX - 0.5, 0, n - 1)
         low = np.minimum(position.astype(int), max(n - 2, 0))
         high = np.minimum(low + 1, n - 1)

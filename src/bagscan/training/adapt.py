@@ -108,16 +108,14 @@ def adapt(
     views = _read_views(folder, archive, benign, max_scans)
     n_checked = round(CHECKED * len(views))
     used, checked = views[n_checked:], views[:n_checked]
-    as_it_is = agreement(detector, checked)
-    log.info(f"agreement {as_it_is:.4f} before, on {len(checked)} scans")
-    result = Adaptation(len(used), len(checked), as_it_is, as_it_is)
+    result = as_it_is(detector, used, checked)
     if colours:
         result = map_colours(detector, result, used, checked)
     result = mix_statistics(detector, result, used, checked)
     if not (result.colours or result.share) and max_fpr is None:
         raise DataError(
             f"the model is not adapted: on {result.checked} other scans of the archive, its maps "
-            f"agree best with those of changed copies as it is ({as_it_is:.4f}); "
+            f"agree best with those of changed copies as it is ({result.agreement:.4f}); "
             "use the model as it is"
         )
     if max_fpr is not None:
@@ -130,6 +128,13 @@ def adapt(
     detector.about = {"adapted": asdict(result) | {"from": detector.id}} | kept
     detector.save(out)
     return result
+
+
+def as_it_is(detector: Detector, used: Sequence[View], checked: Sequence[View]) -> Adaptation:
+    """Return the agreement of a detector before any change; see :func:`map_colours`."""
+    agreed = agreement(detector, checked)
+    log.info(f"agreement {agreed:.4f} before, on {len(checked)} scans")
+    return Adaptation(len(used), len(checked), agreed, agreed)
 
 
 def map_colours(

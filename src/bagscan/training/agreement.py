@@ -48,7 +48,7 @@ def agreement(detector: Detector, views: Sequence[View]) -> float:
 
 def _maps(detector: Detector, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Return the (n, h, w) maps of anomalies and prohibited items, and (h, w) cells not of air."""
-    maps = compute_maps(view, TorchEngine(detector), colours=detector.options.colours)
+    maps = compute_maps(view, TorchEngine(detector), detector.options.colours)
     items = maps["categories"][0, detector.numbers.of_items]
     depth = features_of(view).mean(0)
     h, w = (-(-n // CELL_PX) for n in depth.shape)
